@@ -1,0 +1,1 @@
+"""Who decides: the specialists, the model endpoint and the gated toolset. Start at `roster.py`."""

@@ -1,0 +1,1 @@
+"""Trials and evidence: suites, worlds, benchmarks and attacks."""

@@ -1,0 +1,1 @@
+"""What is remembered: databases, tables, revisions, checkpoints and vectors."""

@@ -1,0 +1,1 @@
+"""SQLAlchemy models of every capability, together because relations cross rooms."""

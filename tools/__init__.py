@@ -1,0 +1,1 @@
+"""What can be done: one room per capability, the adapters that touch the world, and the kit."""

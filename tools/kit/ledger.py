@@ -1,0 +1,80 @@
+"""What driving an operation needs from whoever keeps the records (the autonomy room)."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from tools.kit.operation import Check, Plan
+
+Purpose = Literal["apply", "undo"]
+
+
+class DrivenAction(Protocol):
+    """The parts of an action that driving reads."""
+
+    @property
+    def id(self) -> str:
+        """The action's id, which is also its idempotency key."""
+        ...
+
+    @property
+    def operation(self) -> str:
+        """Name of its operation."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """What it holds exclusively."""
+        ...
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments as JSON."""
+        ...
+
+    @property
+    def plan(self) -> Plan:
+        """The plan it was permitted on."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """Its state now."""
+        ...
+
+    @property
+    def effect(self) -> dict[str, Any] | None:
+        """What `apply` returned, once it did."""
+        ...
+
+
+class Ledger(Protocol):
+    """Records every step of an action; each call is one committed unit of work."""
+
+    async def begin(self, action_id: str, purpose: Purpose) -> DrivenAction:
+        """Consume the permit and record the intent together.
+
+        Raises:
+            Conflict: no valid permit (missing, consumed, expired, another digest), or not its turn.
+        """
+        ...
+
+    async def record(
+        self,
+        action_id: str,
+        state: str,
+        *,
+        effect: dict[str, Any] | None = None,
+        check: Check | None = None,
+        undo: Check | None = None,
+        note: str = "",
+    ) -> DrivenAction:
+        """Move the action to *state* (only along DESIGN's arrows) and append to the audit log."""
+        ...
+
+    async def interrupted(self, executor: str) -> Sequence[DrivenAction]:
+        """Actions of *executor* left intended, applied, not_helped or undoing by a dead process."""
+        ...
+
+    async def ready(self, executor: str) -> Sequence[tuple[str, Purpose]]:
+        """Permitted work of *executor* in order: action id and purpose."""
+        ...

@@ -1,0 +1,119 @@
+"""The shape of a gated effect: six functions, driven by `tools/kit/drive.py`, never by their room.
+
+No effect happens outside `apply` and `undo`. `apply` is idempotent under the action's id; `observe`
+answers from the world alone, so that a crash between effect and record can be told from none.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from tools.kit.clock import Clock
+from tools.kit.infrastructure import Infrastructure
+
+Risk = Literal["low", "medium", "high", "critical"]
+Reversibility = Literal["exact", "compensating", "nothing_to_undo", "irreversible"]
+Observation = Literal["done", "not_done", "unknown"]
+
+
+class Value(BaseModel):
+    """A frozen pydantic value that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Plan(Value):
+    """What an operation would change, before any of it happens."""
+
+    target: str
+    """What the action holds exclusively, such as `catalog/catalog-1`."""
+    summary: str
+    """One sentence in the imperative, such as `Restart catalog-1 of catalog`."""
+    diff: list[str]
+    """Lines a person can read: `- old`, `+ new`, or `  context`."""
+    state: dict[str, Any]
+    """The planned-on state that `precondition` compares with the world (pid, start, checksums)."""
+    region: dict[str, Any]
+    """Where the action lies for evidence coverage: kind of target, adapter, magnitude."""
+
+
+class Check(Value):
+    """Whether something holds, in words and figures."""
+
+    ok: bool
+    text: str
+    measured: dict[str, Any] = {}
+
+
+class Warrant(Value):
+    """The cause an action names: an incident, a due schedule, or a person's own request."""
+
+    kind: Literal["incident", "schedule", "request", "none"]
+    id: str
+    """The incident, schedule or run."""
+    operation: str
+    target: str
+    """Operation and target this cause calls for; compared with the action's by the gate."""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class OperationContext:
+    """What the six functions may use."""
+
+    infrastructure: Infrastructure
+    clock: Clock
+
+
+A = TypeVar("A", bound=BaseModel)
+
+
+class Operation(ABC, Generic[A]):
+    """One kind of effect. Subclasses are stateless; one instance serves all actions."""
+
+    name: ClassVar[str]
+    """`room.verb_noun`, such as `healing.restart_replica`."""
+    title: ClassVar[str]
+    """What a person calls it, such as `Restart a replica`."""
+    arguments: type[A]
+    risk: ClassVar[Risk]
+    reversibility: ClassVar[Reversibility]
+    autonomous: ClassVar[bool] = True
+    """Whether evidence may ever let it run alone (irreversible and critical never may)."""
+    verify_within: ClassVar[timedelta] = timedelta(seconds=20)
+    """How long `verify` is repeated until it holds."""
+
+    @abstractmethod
+    async def plan(self, context: OperationContext, arguments: A) -> Plan:
+        """What would change; no effect. Raises a `CapabilityError` where it can't be done."""
+
+    @abstractmethod
+    async def precondition(self, context: OperationContext, arguments: A, plan: Plan) -> Check:
+        """Whether the planned-on state is still true, asked at the moment of effect."""
+
+    @abstractmethod
+    async def apply(
+        self, context: OperationContext, arguments: A, plan: Plan, key: str
+    ) -> dict[str, Any]:
+        """The effect, idempotent under *key*; answers what `verify` and `undo` need."""
+
+    @abstractmethod
+    async def observe(
+        self, context: OperationContext, arguments: A, plan: Plan, key: str
+    ) -> Observation:
+        """After a crash: was the effect of *key* done? Answered from the world."""
+
+    @abstractmethod
+    async def verify(
+        self, context: OperationContext, arguments: A, plan: Plan, effect: dict[str, Any]
+    ) -> Check:
+        """Did it help? A probe of the world, never of the effect's return value."""
+
+    @abstractmethod
+    async def undo(
+        self, context: OperationContext, arguments: A, plan: Plan, effect: dict[str, Any], key: str
+    ) -> Check:
+        """Take the effect back; where there is nothing to undo, say so."""
