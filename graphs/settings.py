@@ -3,7 +3,9 @@
 Every layer below takes frozen values made from these; `ACADEMY_HOME` holds everything on disk.
 """
 
+import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +79,12 @@ class Home:
     def fleet_file(self) -> Path:
         """The description of the fleet."""
         return self.path / "fleet.toml"
+
+    @property
+    def sockets(self) -> Path:
+        """Unix sockets, outside the home because a socket path may not pass 107 bytes."""
+        digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
+        return Path(tempfile.gettempdir()) / f"academy-{os.geteuid()}-{digest}"
 
     @property
     def locks(self) -> Path:

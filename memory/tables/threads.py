@@ -60,12 +60,13 @@ class Run(Tenant):
 
 
 class RunEvent(Tenant):
-    """One AG-UI event of a run; its `seq` is the stream's event id."""
+    """One AG-UI event of a run; its `seq`, counted per thread, is the stream's event id."""
 
     __tablename__ = "run_event"
 
-    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    thread_id: Mapped[str] = mapped_column(ForeignKey("thread.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
     type: Mapped[str]
     data: Mapped[dict[str, Any]]
     at: Mapped[datetime]

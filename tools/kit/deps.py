@@ -30,7 +30,7 @@ class Caller:
 
     @property
     def may_fleet(self) -> bool:
-        """Whether the caller may see and act on the fleet: operator, or staff of a granted tenant."""
+        """Whether the caller may see and act on the fleet: operator, or granted staff."""
         return "operator" in self.roles or (self.fleet and "staff" in self.roles)
 
     def require_fleet(self) -> None:
