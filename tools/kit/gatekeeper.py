@@ -91,7 +91,7 @@ class Gatekeeper(Protocol):
         ...
 
     async def standing(self, approval_id: str) -> tuple[str, list[Settled]]:
-        """State of an approval (`pending`, `approved`, `denied` ...) and of its actions in order."""
+        """State of an approval (`pending`, `approved` ...) and of its actions, in order."""
         ...
 
     async def ready(self, executor: str) -> Sequence[tuple[str, Purpose]]:
