@@ -37,6 +37,8 @@ class ServiceSpec:
     """The folder whose filesystem is watched."""
     archivable: tuple[Path, ...] = ()
     """Folders whose old files may be archived; absolute."""
+    data_limit_bytes: int | None = None
+    """What the service may keep in its data folder, where that is less than the filesystem has."""
     minimum_healthy: int = 0
     """Replicas that should stay up while one is restarted, where the service has more than one."""
 
@@ -80,6 +82,8 @@ class DiskFacts:
     free_bytes: int
     free_inodes_percent: float
     device: int
+    limited: bool = False
+    """The figures are of the service's declared data limit, which is smaller than what is free."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Start states that evaluations act on, and the sample fleet that comes with an academy."""
