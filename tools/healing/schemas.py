@@ -5,7 +5,10 @@ from typing import Any, Literal
 
 from tools.kit.operation import Value
 
-ReplicaStatus = Literal["healthy", "slow", "hung", "dead", "starting", "stopped", "unknown"]
+ReplicaStatus = Literal[
+    "healthy", "slow", "failing", "hung", "dead", "starting", "stopped", "unknown"
+]
+"""`failing` answers, but with an error; `unknown` could not be asked, or missed a first probe."""
 IncidentState = Literal[
     "open",
     "explained",
