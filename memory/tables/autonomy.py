@@ -71,6 +71,8 @@ class Action(Shared):
     """What `verify` measured: `{"ok", "text", "measured"}`."""
     undo: Mapped[dict[str, Any] | None]
     """What `undo` did: `{"ok", "text"}`."""
+    note: Mapped[str]
+    """Why it ended without a check, in a sentence: denied, expired, withdrawn, failed, stuck."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -71,6 +71,8 @@ class ActionView(Value):
     effect: dict[str, Any] | None
     check: dict[str, Any] | None
     undo: dict[str, Any] | None
+    note: str = ""
+    """Why it ended without a check, in a sentence: denied, expired, withdrawn, failed, stuck."""
     created_at: datetime
     updated_at: datetime
 
@@ -116,6 +118,8 @@ class AuditReport(Value):
     problem: str
     """Empty when intact; else names the first broken row, truncated tail or foreign head."""
     broken_seq: int | None = None
+    note: str = ""
+    """Something worth knowing that breaks nothing, such as a torn last line."""
 
 
 class OperationView(Value):
