@@ -93,7 +93,7 @@ def read_text(path: Path) -> FleetText:
         raise Invalid(f"{path} is not valid TOML: {error}.") from error
     except ValidationError as error:
         first, *rest = error.errors(include_url=False)
-        more = f" ({len(rest)} more of this kind in the file)" if rest else ""
+        more = f" (and {len(rest)} more to correct)" if rest else ""
         raise Invalid(f"{path}{_place(text, first)}: {_sentence(first)}{more}") from error
     _check_relations(path, text, parsed)
     return parsed
