@@ -1,0 +1,234 @@
+"""What a person asked for, read from the person's own words by code and by no model.
+
+A request is an instruction in the imperative that names its target: it is the warrant of an action
+asked for in chat. So the reading is narrow on purpose. Only a clause that *begins* with the verb
+(after words such as "please" or "can you") is an instruction; a negation, a condition, a question,
+a quotation or pasted text is none, and a misspelt name is asked back instead of guessed.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from tools.kit.infrastructure import Fleet
+
+RequestedOperation = Literal["restart", "archive", "undo"]
+
+PASTED_CHARACTERS = 1_500
+"""A longer message is taken for pasted text: nobody types an instruction of that length."""
+CLAUSE_WORDS = 40
+"""A longer clause is prose, not an instruction."""
+NAME_SIMILARITY = 0.75
+"""`difflib` ratio from which a word counts as a misspelt name: one wrong letter in five."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+VERBS: dict[str, RequestedOperation] = {
+    **dict.fromkeys(("restart", "reboot", "relaunch", "bounce"), "restart"),
+    **dict.fromkeys(("reinicia", "reiniciar", "reinicie", "reinicies", "rearranca"), "restart"),
+    **dict.fromkeys(("archive", "archiva", "archivar", "archivad"), "archive"),
+    **dict.fromkeys(("undo", "revert", "deshaz", "deshacer", "deshazlo", "revierte"), "undo"),
+}
+POLITE = _words(
+    "please pls kindly can could would will you we i just now then also and ok okay hey hi hello "
+    "yes yeah want need like to lets let us go ahead first next finally after that so well must "
+    "por favor puedes podrias quiero necesito que ahora luego despues y tambien hola si vale "
+    "me gustaria the a"
+)
+"""Words that may stand before the verb of an instruction."""
+MODAL = _words("can could would will puedes podrias")
+"""Words that make a question an instruction: "can you restart catalog?"."""
+NEGATIONS = _words(
+    "not no never dont doesnt didnt wont cannot cant shouldnt without avoid instead except but "
+    "nunca sin tampoco salvo excepto pero"
+)
+CONDITIONS = _words(
+    "if unless when whenever once until after before later tomorrow tonight si cuando hasta "
+    "despues luego manana salvo"
+)
+STOPS = NEGATIONS | CONDITIONS | _words("because since as like than porque como")
+BINDING = STOPS | _words("said says say told tells asked wrote reads dice dijo")
+"""Words whose meaning reaches over a comma: "if it hangs, restart it" is no instruction."""
+ANAPHORA = _words("it that this them lo la eso esto")
+DATA_WORDS = _words("data files logs disk space datos archivos disco espacio old viejos")
+
+_FENCED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
+_QUOTES = (("`", "`"), ('"', '"'), ("“", "”"), ("«", "»"), ("'", "'"), ("\u2018", "\u2019"))
+_LOG_LINE = re.compile(
+    r"^\s*(?:>|\||[{<\[]|\d{4}-\d\d-\d\d|\d\d:\d\d|[A-Z][a-z]{2} +\d+ |"
+    r"(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b|[\w.-]+:\s|Traceback\b|\s+at |  File )"
+)
+_CLAUSES = re.compile(
+    r"[.!;\n]+(?=\s|$)|(?<=\?)|,\s*(?:and\s+)?then\b|\band then\b|\bthen\b|"
+    r",?\s*\by (?:luego|después|despues)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W_][\w./-]*[^\W_]|[^\W_]", re.UNICODE)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One instruction found in the words of a person."""
+
+    operation: RequestedOperation
+    service: str | None
+    """None for an undo, which names an action or means the last one."""
+    replica: str | None
+    """None where the whole service was named."""
+    text: str
+    """The clause it was read from."""
+    action_id: str | None = None
+
+    def covers(self, operation: str, service: str, replica: str | None) -> bool:
+        """Whether an effect on *service* (or one *replica* of it) is what was asked for."""
+        return (
+            self.operation == operation
+            and self.service == service
+            and self.replica in (None, replica)
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything a message asks for, and what could not be told."""
+
+    requests: tuple[Request, ...]
+    unsure: tuple[str, ...]
+    """Sentences to ask the person with, where an instruction was heard but not understood."""
+
+
+def read_requests(words: str, fleet: Fleet) -> Reading:
+    """The instructions in *words* that name their target among the services of *fleet*."""
+    names = _names(fleet)
+    found: list[Request] = []
+    unsure: list[str] = []
+    if len(words) > PASTED_CHARACTERS:
+        return Reading((), ())
+    for clause in _clauses(_own_words(words, names), names):
+        requests, question = _read_clause(clause, names)
+        found += [request for request in requests if request not in found]
+        if question and question not in unsure:
+            unsure.append(question)
+    return Reading(tuple(found), tuple(unsure))
+
+
+def _plain(text: str) -> str:
+    """Lower case without accents or apostrophes, so that "Don't" and "después" compare simply."""
+    bare = unicodedata.normalize("NFKD", text.lower())
+    return re.sub(r"[\u0300-\u036f'\u2019]", "", bare)
+
+
+def _names(fleet: Fleet) -> dict[str, tuple[str, str | None]]:
+    """Each name a person may use, with the service and replica it stands for."""
+    names: dict[str, tuple[str, str | None]] = {}
+    for service in fleet.services:
+        for replica in service.replicas:
+            names[_plain(replica.name)] = (service.name, replica.name)
+            names[f"{_plain(service.name)}/{_plain(replica.name)}"] = (service.name, replica.name)
+    for service in fleet.services:
+        names[_plain(service.name)] = (service.name, None)
+    return names
+
+
+def _own_words(words: str, names: Collection[str]) -> str:
+    """*words* without code, quoted lines, quotations and lines that look pasted from a log.
+
+    Quotation marks around nothing but a name are kept: restart "catalog" is an instruction.
+    """
+    text = _FENCED.sub("\n", words)
+    text = "\n".join(line for line in text.splitlines() if not _LOG_LINE.match(line))
+    for opening, closing in _QUOTES:
+        pattern = (
+            rf"(?<!\w){re.escape(opening)}([^{re.escape(closing)}]*){re.escape(closing)}(?!\w)"
+        )
+        text = re.sub(pattern, lambda m: m[1] if _plain(m[1].strip()) in names else " … … ", text)
+    return text
+
+
+def _clauses(text: str, names: Collection[str]) -> Iterator[str]:
+    """The parts of *text* that may each be an instruction."""
+    verbs = "|".join(VERBS)
+    joined = re.compile(
+        rf"\b(?:and|also|y|e)\s+(?=(?:please\s+|also\s+|then\s+)?(?:{verbs})\b)", re.IGNORECASE
+    )
+    for sentence in _CLAUSES.split(text):
+        for part in _parts(sentence, names):
+            yield from (clause.strip() for clause in joined.split(part) if clause.strip())
+
+
+def _parts(sentence: str, names: Collection[str]) -> list[str]:
+    """A sentence cut at its commas, unless a condition, negation or reported speech spans them."""
+    if BINDING.intersection(_plain(word) for word in _WORD.findall(sentence)):
+        return [sentence]
+    parts: list[str] = []
+    for part in sentence.split(","):
+        words = _WORD.findall(part)
+        if parts and words and _plain(words[0]) in names:
+            parts[-1] += f" {part}"
+        else:
+            parts.append(part)
+    return parts
+
+
+def _read_clause(
+    clause: str, names: dict[str, tuple[str, str | None]]
+) -> tuple[list[Request], str | None]:
+    """The requests of one clause, or the question it raises."""
+    tokens = [_plain(word) for word in _WORD.findall(clause)]
+    if "…" in clause or not tokens or len(tokens) > CLAUSE_WORDS:
+        return [], None
+    at = next((i for i, token in enumerate(tokens) if token in VERBS), None)
+    if at is None or any(token not in POLITE for token in tokens[:at]):
+        return [], None
+    operation = VERBS[tokens[at]]
+    rest = tokens[at + 1 :]
+    if clause.endswith("?") and not MODAL.intersection(tokens[:at]):
+        return [], f"Is “{clause}” a question, or shall I do it? Say it without the question mark."
+    if CONDITIONS.intersection(rest):
+        return [], "I can't wait for a condition or a time; say it when it should happen now."
+    if operation == "undo":
+        return [_undo(clause, rest)], None
+    return _targets(operation, clause, rest, names)
+
+
+def _undo(clause: str, rest: list[str]) -> Request:
+    action = next((token for token in rest if token.startswith("act-")), None)
+    return Request("undo", None, None, clause, action_id=action)
+
+
+def _targets(
+    operation: RequestedOperation,
+    clause: str,
+    rest: list[str],
+    names: dict[str, tuple[str, str | None]],
+) -> tuple[list[Request], str | None]:
+    requests: list[Request] = []
+    for index, token in enumerate(rest):
+        if token in STOPS:
+            break
+        numbered = f"{token}-{rest[index + 1]}" if index + 1 < len(rest) else ""
+        known = names.get(numbered) or names.get(token)
+        if known:
+            service, replica = known
+            requests.append(
+                Request(operation, service, None if operation == "archive" else replica, clause)
+            )
+        elif near := _near(token, names):
+            return [], f"There is no “{token}”; did you mean {near}?"
+    if requests:
+        return requests, None
+    listed = ", ".join(sorted({service for service, _ in names.values()}))
+    return [], f"Which service do you mean? There are {listed}."
+
+
+def _near(token: str, names: Collection[str]) -> str | None:
+    if len(token) < 4 or token in POLITE | ANAPHORA | DATA_WORDS:
+        return None
+    close = get_close_matches(token, list(names), n=1, cutoff=NAME_SIMILARITY)
+    return close[0] if close else None
