@@ -99,6 +99,8 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=default_home)
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535)
+    host: str = "127.0.0.1"
+    """Address the front listens on; the default keeps the academy to this machine."""
     database_url: SecretStr | None = None
     """`postgresql://user:password@host:port/database`; without it the embedded PostgreSQL."""
     model_url: str | None = None
