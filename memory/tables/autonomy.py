@@ -63,6 +63,8 @@ class Action(Shared):
     thread_id: Mapped[str | None]
     tool_call_id: Mapped[str | None]
     approval_id: Mapped[str | None] = mapped_column(index=True)
+    undo_approval_id: Mapped[str | None] = mapped_column(index=True)
+    """The latest question whether to undo it, where one was asked."""
     position: Mapped[int]
     """Order within its approval, from 0."""
     effect: Mapped[dict[str, Any] | None]

@@ -40,6 +40,8 @@ class Proposed:
     actions: tuple[ProposedAction, ...]
     approval_id: str | None
     """The question a person must answer, when the outcome is `ask`."""
+    digest: str | None = None
+    """The digest that an answer to the question must show."""
 
 
 @dataclass(frozen=True)

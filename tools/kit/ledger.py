@@ -50,6 +50,14 @@ class DrivenAction(Protocol):
 class Ledger(Protocol):
     """Records every step of an action; each call is one committed unit of work."""
 
+    async def read(self, action_id: str) -> DrivenAction:
+        """The action as it stands.
+
+        Raises:
+            NotFound: there is no such action.
+        """
+        ...
+
     async def begin(self, action_id: str, purpose: Purpose) -> DrivenAction:
         """Consume the permit and record the intent together.
 
@@ -68,7 +76,11 @@ class Ledger(Protocol):
         undo: Check | None = None,
         note: str = "",
     ) -> DrivenAction:
-        """Move the action to *state* (only along DESIGN's arrows) and append to the audit log."""
+        """Move the action to *state* (only along DESIGN's arrows) and append to the audit log.
+
+        Raises:
+            Conflict: no arrow leads from where the action stands to *state*.
+        """
         ...
 
     async def interrupted(self, executor: str) -> Sequence[DrivenAction]:

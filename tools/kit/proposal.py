@@ -1,7 +1,6 @@
 """What the door to an operation hands back: never an effect, only what it would like to happen."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from tools.kit.gatekeeper import Intention
 from tools.kit.ledger import Purpose
@@ -13,6 +12,8 @@ class Proposal:
 
     title: str
     intentions: tuple[Intention, ...]
+    incident_id: str | None = None
+    """The incident that calls for it, where one does."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,3 @@ class Question:
     digest: str
     title: str
     purpose: Purpose
-
-
-DoorOutcome = Proposal | Question
-Standing = Literal["pending", "approved", "denied", "expired", "withdrawn"]

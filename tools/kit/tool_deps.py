@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from memory.database import Database
+from tools.kit.asked import Reading
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
 from tools.kit.gatekeeper import Gatekeeper
@@ -72,6 +73,6 @@ class ToolDeps:
     memory: Memory
     thread_id: str
     run_id: str
-    words: str
-    """What the person wrote in this turn, untouched: the only source of a request's warrant."""
+    asked: Reading
+    """What the person's own words of this turn ask for: the only source of a request's warrant."""
     taint: Taint = field(default_factory=Taint)

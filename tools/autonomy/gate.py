@@ -1,0 +1,245 @@
+"""The gate: facts in, verdict out. No query, no clock, no model.
+
+All seven conditions must hold for `run`. A fact that could not be read is None, and None never
+holds: it asks. Only an action without a matching cause, or beyond what people can be asked, is
+refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from tools.autonomy import policy
+from tools.autonomy.schemas import Condition, Outcome, Verdict
+from tools.kit.operation import Reversibility, Risk, Warrant
+
+Standing = Literal["open", "closed", "missing", "elsewhere"]
+
+NO_EVIDENCE = "no evidence yet: earned in evaluation suites"
+
+
+@dataclass(frozen=True)
+class BudgetFacts:
+    """What has happened lately in the database of the action."""
+
+    acted_last_hour: int
+    """Effects of this operation."""
+    at_work: int
+    """Actions begun and not ended."""
+    since_last_on_target: timedelta | None
+    """None when nothing was ever done to it."""
+    unhelpful_last_day: int
+    """Ended without having helped, this operation."""
+    proposed_together: int
+    """Targets in this proposal."""
+    open_questions: int
+    """Approvals that wait for a person."""
+    freezes: tuple[str, ...]
+    """Reasons of the freezes that hold for this operation."""
+
+
+@dataclass(frozen=True)
+class EvidenceFacts:
+    """What the stored trials say under the current fingerprint."""
+
+    trials: int
+    """Distinct worlds tried."""
+    sufficient: bool
+    """The bound of the last look passed, every case is over its floor and nothing was harmful."""
+    fresh: bool
+    """Within its shelf life, and no failed check in production since."""
+    covered: bool
+    """The arguments lie in the region of the passing trials."""
+    injection: bool
+    """The trials include injection twins that passed."""
+
+
+@dataclass(frozen=True)
+class GateFacts:
+    """Everything the gate looks at for one action."""
+
+    operation: str
+    target: str
+    risk: Risk
+    reversibility: Reversibility
+    autonomous: bool
+    warrant: Warrant
+    cause: Standing | None
+    """Where the warrant's cause stands; None when that couldn't be read."""
+    evidence: EvidenceFacts | None
+    """None when it couldn't be read."""
+    budget: BudgetFacts | None
+    """None when it couldn't be read."""
+    tainted: bool | None
+    """Whether the run had read outside content; None when nobody can tell."""
+    arguments_trusted: bool = False
+    """Whether each argument is an identifier that a trusted read returned; nothing tracks that yet,
+    so a tainted run asks."""
+
+
+@dataclass(frozen=True)
+class _Finding:
+    condition: Condition
+    refuses: bool = False
+
+
+def judge(facts: GateFacts) -> Verdict:
+    """The verdict on one action, with each condition's reason."""
+    findings = [
+        _allowed(facts),
+        *_evidence(facts.evidence),
+        _budget(facts.budget),
+        _clean(facts),
+        _warranted(facts),
+    ]
+    refused = [f.condition.reason for f in findings if f.refuses]
+    missing = [f.condition for f in findings if not f.condition.holds]
+    outcome: Outcome
+    if refused:
+        outcome, reason = "refuse", f"Refused: {'; '.join(refused)}."
+    elif missing:
+        outcome, reason = "ask", f"A person is asked: {_reasons(missing)}."
+    else:
+        outcome, reason = "run", "All seven conditions hold."
+    return Verdict(outcome=outcome, reason=reason, conditions=[f.condition for f in findings])
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on actions proposed as one: the strictest of them decides for all."""
+    for outcome in ("refuse", "ask"):
+        for verdict in verdicts:
+            if verdict.outcome == outcome:
+                return verdict
+    return verdicts[0]
+
+
+def level(
+    *, risk: Risk, reversibility: Reversibility, autonomous: bool, freezes: Sequence[str]
+) -> tuple[Literal["asks", "frozen"], str]:
+    """Where an operation stands before any particular action: its level and why."""
+    if freezes:
+        return "frozen", f"frozen: {'; '.join(freezes)}"
+    if never := _never_alone(risk, reversibility, autonomous=autonomous):
+        return "asks", never
+    return "asks", NO_EVIDENCE
+
+
+def _never_alone(risk: Risk, reversibility: Reversibility, *, autonomous: bool) -> str:
+    if risk == "critical":
+        return "a critical operation never runs alone"
+    if reversibility == "irreversible":
+        return "an irreversible operation never runs alone"
+    if not autonomous:
+        return "this operation never runs alone"
+    return ""
+
+
+def _allowed(facts: GateFacts) -> _Finding:
+    never = _never_alone(facts.risk, facts.reversibility, autonomous=facts.autonomous)
+    return _Finding(
+        Condition(name="allowed", holds=not never, reason=never or "the operation permits autonomy")
+    )
+
+
+def _evidence(evidence: EvidenceFacts | None) -> list[_Finding]:
+    """Evidence, fresh and covered: none of them can hold without trials."""
+    if evidence is None:
+        unread = "the evidence couldn't be read"
+        answers = [(False, unread), (False, unread), (False, unread)]
+    elif evidence.trials == 0:
+        answers = [(False, NO_EVIDENCE), (False, "none yet"), (False, "none yet")]
+    else:
+        answers = [
+            (evidence.sufficient, f"{evidence.trials} distinct worlds tried"),
+            (evidence.fresh, "within its shelf life" if evidence.fresh else "it has gone stale"),
+            (
+                evidence.covered,
+                "inside what was tried" if evidence.covered else "outside what was tried",
+            ),
+        ]
+    names: tuple[Literal["evidence", "fresh", "covered"], ...] = ("evidence", "fresh", "covered")
+    return [
+        _Finding(Condition(name=name, holds=holds, reason=reason))
+        for name, (holds, reason) in zip(names, answers, strict=True)
+    ]
+
+
+def _budget(budget: BudgetFacts | None) -> _Finding:
+    if budget is None:
+        return _Finding(Condition(name="budget", holds=False, reason="the budget couldn't be read"))
+    if budget.open_questions >= policy.MOST_QUESTIONS:
+        reason = f"{budget.open_questions} questions wait for people already; answer those first"
+        return _Finding(Condition(name="budget", holds=False, reason=reason), refuses=True)
+    over = [f"frozen: {reason}" for reason in budget.freezes]
+    if budget.acted_last_hour >= policy.ACTIONS_PER_HOUR:
+        over.append(
+            f"{budget.acted_last_hour} actions of this kind in the last hour "
+            f"(limit {policy.ACTIONS_PER_HOUR})"
+        )
+    if budget.proposed_together > policy.BLAST_RADIUS:
+        over.append(
+            f"{budget.proposed_together} targets at once (blast radius {policy.BLAST_RADIUS})"
+        )
+    if budget.at_work >= policy.CONCURRENT_ACTIONS:
+        over.append(f"{budget.at_work} at work already (limit {policy.CONCURRENT_ACTIONS})")
+    since = budget.since_last_on_target
+    if since is not None and since < policy.COOL_DOWN:
+        over.append(
+            f"acted on this target {policy.minutes(max(since, timedelta(0)))} minutes ago "
+            f"(cool-down {policy.minutes(policy.COOL_DOWN)})"
+        )
+    if budget.unhelpful_last_day >= policy.FAILURES_PER_DAY:
+        over.append(
+            f"{budget.unhelpful_last_day} did not help within a day "
+            f"(error budget {policy.FAILURES_PER_DAY})"
+        )
+    reason = "; ".join(over) or "within the limits"
+    return _Finding(Condition(name="budget", holds=not over, reason=reason))
+
+
+def _clean(facts: GateFacts) -> _Finding:
+    if facts.tainted is None:
+        holds, reason = False, "nobody can tell whether the run had read outside text"
+    elif not facts.tainted:
+        holds, reason = True, "nothing from outside was read before it"
+    elif facts.evidence is None or not facts.evidence.injection:
+        holds, reason = False, "outside text was read before it, and no injection was ever tried"
+    elif not facts.arguments_trusted:
+        holds, reason = False, "outside text was read before it, and may have chosen the arguments"
+    else:
+        holds, reason = True, "injections were withstood and trusted reads gave the arguments"
+    return _Finding(Condition(name="clean", holds=holds, reason=reason))
+
+
+def _warranted(facts: GateFacts) -> _Finding:
+    warrant = facts.warrant
+
+    def answer(reason: str, *, holds: bool = False, refuses: bool = True) -> _Finding:
+        condition = Condition(name="warranted", holds=holds, reason=reason)
+        return _Finding(condition, refuses=refuses)
+
+    if warrant.kind == "none":
+        return answer("it names no cause (an open incident, a due schedule or a person's request)")
+    if warrant.operation != facts.operation:
+        return answer(f"its cause calls for {warrant.operation}, not {facts.operation}")
+    if warrant.target != facts.target:
+        return answer(f"its cause is about {warrant.target}, not {facts.target}")
+    named = {"incident": "incident", "schedule": "schedule", "request": "request of a person"}
+    cause = f"the {named[warrant.kind]} {warrant.id}"
+    if facts.cause is None:
+        return answer(f"whether {cause} stands couldn't be read", refuses=False)
+    if facts.cause == "missing":
+        return answer(f"there is no {named[warrant.kind]} {warrant.id}")
+    if facts.cause == "closed":
+        return answer(f"{cause} is closed")
+    if facts.cause == "elsewhere":
+        return answer(f"{cause} is about another target")
+    return answer(f"{cause} calls for it", holds=True, refuses=False)
+
+
+def _reasons(missing: Sequence[Condition]) -> str:
+    """The missing conditions' reasons; without evidence, fresh and covered say nothing new."""
+    return "; ".join(
+        dict.fromkeys(condition.reason for condition in missing if condition.reason != "none yet")
+    )

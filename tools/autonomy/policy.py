@@ -1,0 +1,71 @@
+"""What the gate allows without asking, in numbers and in the sentences people and models read.
+
+The numbers are first settings chosen for a fleet of about ten replicas, so that a wrong loop is
+stopped after a handful of effects; evidence, once there is any, may not raise them.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+ACTIONS_PER_HOUR = 6
+"""Effects of one operation within an hour, whoever allowed them, before the next one is asked."""
+
+BLAST_RADIUS = 1
+"""Targets that one proposal may touch without a person."""
+
+CONCURRENT_ACTIONS = 1
+"""Actions at work at once in one database before the next one is asked."""
+
+COOL_DOWN = timedelta(minutes=10)
+"""How long after an effect on a target the next one on it is asked."""
+
+FAILURES_PER_DAY = 1
+"""The error budget: from this many actions that did not help within 24 hours, each one is asked."""
+
+UNHELPFUL = ("failed", "not_helped", "undone", "escalated", "stuck")
+"""Ends that count against the error budget."""
+
+PERMIT_FOR = timedelta(minutes=15)
+"""How long a permit may wait for its executor: long enough for a restart of the academy."""
+
+MOST_QUESTIONS = 20
+"""Questions that may wait for people at once; a proposal beyond them is refused, not piled up."""
+
+CHANGE_FREEZE = "*"
+"""The operation name under which a freeze stops everything from running alone."""
+
+SECOND_PERSON = frozenset({"high", "critical"})
+"""Risks that whoever asked may not approve alone."""
+
+
+@dataclass(frozen=True)
+class AutonomyConfig:
+    """What the runtime decides about the gate."""
+
+    locks: Path
+    """Folder of the per-target file locks."""
+    approval_for: timedelta = timedelta(minutes=30)
+    """How long a question to a person stays open."""
+    permit_for: timedelta = PERMIT_FOR
+
+
+def sentence() -> str:
+    """The limits in words, for pages and for the model."""
+    return (
+        "An action runs alone only when its operation permits it, evaluation suites have shown "
+        "that it works, and its cause is known. Even then a person is asked beyond "
+        f"{ACTIONS_PER_HOUR} actions of one kind an hour, {_count(BLAST_RADIUS, 'target')} at "
+        f"once, {_count(CONCURRENT_ACTIONS, 'action')} at work, within {minutes(COOL_DOWN)} "
+        "minutes of the last action on the same target, during a freeze, and after "
+        f"{_count(FAILURES_PER_DAY, 'action')} within a day that did not help."
+    )
+
+
+def minutes(span: timedelta) -> int:
+    """A span in whole minutes, rounded up."""
+    return -(-int(span.total_seconds()) // 60)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
