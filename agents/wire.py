@@ -1,0 +1,226 @@
+"""Reads answers of a chat-completions endpoint as they pass, whole or streamed, and judges them.
+
+What can't be used is raised: broken JSON, a stream cut off, a refusal, a length stop, an error in
+place of an answer. What telling the model may repair (unknown tool, malformed arguments, nothing
+said) is a *finding*; the clients retry those once, and `endpoint.translate` names them if that
+didn't help. Missing usage figures are tolerated.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.errors import (
+    BrokenAnswer,
+    EmptyAnswer,
+    EndpointUnavailable,
+    LengthStop,
+    MalformedArguments,
+    ModelError,
+    Refusal,
+    UnknownTool,
+)
+
+QUOTED = 200
+"""Characters of an endpoint's own words quoted in a message."""
+
+
+@dataclass
+class _CallParts:
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass
+class Answer:
+    """One answer, put together from a body or from chunks."""
+
+    text: str = ""
+    refusal: str = ""
+    finish: str | None = None
+    calls: dict[Any, _CallParts] = field(default_factory=dict)
+    tokens: int | None = None
+    """Tokens in and out as the endpoint reports them; None where it doesn't."""
+
+    def absorb(self, choice: Mapping[str, Any]) -> None:
+        """Add a choice of a body (`message`) or of a chunk (`delta`)."""
+        part = choice.get("message") or choice.get("delta") or {}
+        if not isinstance(part, Mapping):
+            raise BrokenAnswer("The model's answer has a message of an unknown shape.")
+        self.text += _words(part.get("content"))
+        self.refusal += _words(part.get("refusal"))
+        for position, call in enumerate(part.get("tool_calls") or []):
+            index = call.get("index")
+            parts = self.calls.setdefault(position if index is None else index, _CallParts())
+            function = call.get("function") or {}
+            parts.name += function.get("name") or ""
+            parts.arguments += function.get("arguments") or ""
+        self.finish = choice.get("finish_reason") or self.finish
+
+    def count(self, usage: Any) -> None:
+        """Take over reported usage, where it is there and makes sense."""
+        if isinstance(usage, Mapping):
+            given = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
+            if all(isinstance(n, int) and n >= 0 for n in given):
+                self.tokens = sum(n for n in given if n is not None)
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """Names of the tools it calls, in order."""
+        return tuple(call.name for call in self.calls.values())
+
+    def judge(self, tools: Iterable[str]) -> tuple[ModelError, ...]:
+        """What is wrong with it and may be repaired.
+
+        Raises:
+            Refusal: the model declined, or a content filter did.
+            LengthStop: it was cut off at the length limit.
+        """
+        if self.refusal.strip():
+            raise Refusal(f"The model declined: {_quote(self.refusal)}")
+        if self.finish == "content_filter":
+            raise Refusal("The provider's content filter stopped the answer. Word it differently.")
+        if self.finish == "length":
+            raise LengthStop(
+                "The model's answer was cut off at its length limit. Ask for less at once."
+            )
+        known = tuple(tools)
+        findings: list[ModelError] = []
+        for call in self.calls.values():
+            if call.name not in known:
+                findings.append(
+                    UnknownTool(
+                        f"The model called a tool {_quote(call.name)} that doesn't exist; "
+                        f"there are: {', '.join(known) or 'none'}."
+                    )
+                )
+            elif not _is_object(call.arguments):
+                findings.append(
+                    MalformedArguments(
+                        f"The model called {call.name} with arguments that aren't a JSON object: "
+                        f"{_quote(call.arguments)}"
+                    )
+                )
+        if not self.calls and not self.text.strip():
+            findings.append(EmptyAnswer("The model answered nothing, neither words nor a call."))
+        return tuple(findings)
+
+
+def read_body(body: bytes) -> Answer:
+    """The answer in a whole body.
+
+    Raises:
+        BrokenAnswer: it is not JSON, or not a chat completion.
+        EmptyAnswer: it holds no choice at all.
+        EndpointUnavailable: an error stands in place of the answer.
+    """
+    value = _json(body.decode("utf-8", errors="replace"))
+    answer = Answer()
+    choices = _choices(value)
+    if not choices:
+        raise EmptyAnswer("The model's answer holds no choice at all.")
+    answer.absorb(choices[0])
+    answer.count(value.get("usage"))
+    return answer
+
+
+class StreamReader:
+    """Reads a server-sent event stream of chunks. Feed it bytes, then call `end`."""
+
+    def __init__(self) -> None:
+        self.answer = Answer()
+        self._rest = b""
+        self._done = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes, however they are cut.
+
+        Raises:
+            BrokenAnswer: an event is not JSON, or not a chunk.
+            EndpointUnavailable: an error stands in place of a chunk.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._line(line.rstrip(b"\r"))
+
+    def end(self) -> Answer:
+        """The whole answer, once the stream has ended.
+
+        Raises:
+            BrokenAnswer: it ended in the middle.
+        """
+        if self._rest.strip():
+            self._line(self._rest.rstrip(b"\r"))
+        if not self._done and self.answer.finish is None:
+            raise BrokenAnswer(
+                "The model's answer broke off in the middle. What it said so far may be incomplete."
+            )
+        return self.answer
+
+    def _line(self, line: bytes) -> None:
+        if not line.startswith(b"data:"):
+            return
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            self._done = True
+            return
+        value = _json(data.decode("utf-8", errors="replace"))
+        for choice in _choices(value)[:1]:
+            self.answer.absorb(choice)
+        self.answer.count(value.get("usage"))
+
+
+def error_text(body: bytes) -> tuple[str, str]:
+    """What an error answer says, and its code: the provider's own words, shortened."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return _quote(body.decode("utf-8", errors="replace")), ""
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if isinstance(error, dict):
+        message = error.get("message") or error.get("detail") or ""
+        return _quote(str(message)), str(error.get("code") or error.get("type") or "")
+    return _quote(str(error)), ""
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BrokenAnswer(f"The model's answer is not valid JSON: {_quote(text)}") from error
+    if not isinstance(value, dict):
+        raise BrokenAnswer(f"The model's answer is no chat completion: {_quote(text)}")
+    if value.get("error"):
+        said, code = error_text(text.encode())
+        raise EndpointUnavailable(
+            f"The model endpoint sent an error in place of an answer: {said} {code}".rstrip()
+        )
+    return value
+
+
+def _choices(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    choices = value.get("choices")
+    if choices is None and "usage" in value:
+        return []
+    if not isinstance(choices, list) or not all(isinstance(c, Mapping) for c in choices):
+        raise BrokenAnswer("The model's answer is no chat completion: it has no choices.")
+    return choices
+
+
+def _words(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(str(p.get("text", "")) for p in content if isinstance(p, Mapping))
+    return content if isinstance(content, str) else ""
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(json.loads(arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _quote(text: str) -> str:
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= QUOTED else flat[:QUOTED] + "...")
