@@ -9,13 +9,10 @@ a quotation or pasted text is none, and a misspelt name is asked back instead of
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
 
+from tools.kit.asked import Reading, Request, RequestedOperation
 from tools.kit.infrastructure import Fleet
-
-RequestedOperation = Literal["restart", "archive", "undo"]
 
 PASTED_CHARACTERS = 1_500
 """A longer message is taken for pasted text: nobody types an instruction of that length."""
@@ -70,37 +67,6 @@ _CLAUSES = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W_][\w./-]*[^\W_]|[^\W_]", re.UNICODE)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One instruction found in the words of a person."""
-
-    operation: RequestedOperation
-    service: str | None
-    """None for an undo, which names an action or means the last one."""
-    replica: str | None
-    """None where the whole service was named."""
-    text: str
-    """The clause it was read from."""
-    action_id: str | None = None
-
-    def covers(self, operation: str, service: str, replica: str | None) -> bool:
-        """Whether an effect on *service* (or one *replica* of it) is what was asked for."""
-        return (
-            self.operation == operation
-            and self.service == service
-            and self.replica in (None, replica)
-        )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Everything a message asks for, and what could not be told."""
-
-    requests: tuple[Request, ...]
-    unsure: tuple[str, ...]
-    """Sentences to ask the person with, where an instruction was heard but not understood."""
 
 
 def read_requests(words: str, fleet: Fleet) -> Reading:
