@@ -13,7 +13,11 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from memory.embedded_postgres import EmbeddedPostgres
+
 DEFAULT_PORT = 8400
+CONTROL_DATABASE = "academy_control"
+"""Name of the control database on the embedded server."""
 
 
 def default_home() -> Path:
@@ -118,6 +122,24 @@ class Settings(BaseSettings):
     def paths(self) -> Home:
         """The folders of this academy, absolute."""
         return Home(self.home.expanduser().resolve())
+
+    @property
+    def embedded_postgres(self) -> EmbeddedPostgres:
+        """The academy's own PostgreSQL, used when no `database_url` is set."""
+        home = self.paths
+        return EmbeddedPostgres(home.postgres, home.sockets, home.keys / "postgres.password")
+
+    @property
+    def control_url(self) -> str:
+        """URL of the control database, password included: the one given, or the embedded server's.
+
+        Raises:
+            memory.errors.StoreError: the embedded server has no password yet (`academy up` makes
+                it), or can't be read by this user.
+        """
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return self.embedded_postgres.url(CONTROL_DATABASE)
 
     @property
     def archive_folder(self) -> Path:

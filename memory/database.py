@@ -1,0 +1,203 @@
+"""Databases as the layers above meet them: a unit of work, a ping, and a bounded set of tenants.
+
+`Database.unit_of_work` is the only place that commits. What can't be reached is `StoreUnavailable`.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+
+from sqlalchemy import URL, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from memory.errors import StoreError, StoreUnavailable
+from memory.tables.identity import TenantRecord
+
+CONNECT_SECONDS = 5
+POOL_SECONDS = 5
+"""How long a request waits for a free connection before it is told that the store is busy."""
+UNAVAILABLE = ("08", "53", "57P0")
+"""SQLSTATE classes of a server that is gone, full or stopping (PostgreSQL manual, appendix A)."""
+
+
+def read_url(url: str) -> URL:
+    """The parsed URL of a database, for SQLAlchemy's psycopg driver.
+
+    Raises:
+        StoreError: it isn't `postgresql://user:password@host:port/database`.
+    """
+    right = "postgresql://user:password@host:port/database"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError(f"The database URL can't be read; write it as {right}.") from None
+    if parsed.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise StoreError(
+            f"The database URL begins with {parsed.drivername}://, and only PostgreSQL is"
+            f" supported; write it as {right}."
+        )
+    if not parsed.database:
+        raise StoreError(f"The database URL names no database; write it as {right}.")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def place(url: URL) -> str:
+    """Where a database is, in words without its password: `academy on db.example:5432`."""
+    host = url.host or url.query.get("host") or "the local socket"
+    return f"{url.database} on {host}{f':{url.port}' if url.port else ''}"
+
+
+def unavailable(error: Exception, url: URL) -> StoreUnavailable | None:
+    """The `StoreUnavailable` that *error* means, or None when the server itself answered."""
+    if isinstance(error, PoolTimeout):
+        return StoreUnavailable(
+            f"Every connection to {place(url)} is busy; waited {POOL_SECONDS} s."
+        )
+    if not isinstance(error, DBAPIError):
+        return None
+    state = getattr(error.orig, "sqlstate", None)
+    gone = state is None and isinstance(error, OperationalError | InterfaceError)
+    if not (gone or error.connection_invalidated or (state or "").startswith(UNAVAILABLE)):
+        return None
+    said = " ".join(str(error.orig).split())
+    return StoreUnavailable(f"The database {place(url)} can't be used now: {said[:300]}")
+
+
+class Database:
+    """One database and its pool of at most *pool_size* kept connections (and as many again)."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self._url = read_url(url)
+        self._engine: AsyncEngine = create_async_engine(
+            self._url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=POOL_SECONDS,
+            pool_pre_ping=True,
+            # No prepared statements: a pooler in transaction mode may sit in between.
+            connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS},
+        )
+        self._open = 0
+
+    def __repr__(self) -> str:
+        return f"Database({place(self._url)})"
+
+    @property
+    def name(self) -> str:
+        """The database's name on its server."""
+        assert self._url.database
+        return self._url.database
+
+    @property
+    def url(self) -> str:
+        """The URL for SQLAlchemy, password included: hand it on, never print it."""
+        return self._url.render_as_string(hide_password=False)
+
+    @property
+    def plain_url(self) -> str:
+        """The URL for psycopg, LangGraph and procrastinate, password included."""
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a unit of work is open on it."""
+        return self._open > 0
+
+    @contextlib.asynccontextmanager
+    async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end, rolled back on any error.
+
+        Raises:
+            StoreUnavailable: the server can't be reached, stopped meanwhile, or is full. Whether
+                the last commit happened is then unknown only when the error came from the end.
+        """
+        self._open += 1
+        try:
+            async with AsyncSession(self._engine, expire_on_commit=False) as session:
+                yield session
+                await session.commit()
+        except (DBAPIError, PoolTimeout) as error:
+            translated = unavailable(error, self._url)
+            if translated is None:
+                raise
+            raise translated from error
+        finally:
+            self._open -= 1
+
+    async def ping(self, *, seconds: float = 2.0) -> None:
+        """Ask the server for one row.
+
+        Raises:
+            StoreUnavailable: no answer within *seconds*.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                async with self.unit_of_work() as session:
+                    await session.execute(text("SELECT 1"))
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"The database {place(self._url)} did not answer within {seconds:g} s."
+            ) from error
+
+    async def dispose(self) -> None:
+        """Close every pooled connection; the database can be used again after."""
+        await self._engine.dispose()
+
+
+class Databases:
+    """The control database and, on demand, the tenants' databases.
+
+    At most *tenants_kept* tenant pools stay open (more only while all of them are in use); the
+    least recently used goes first. A tenant pool keeps one connection and may open a second.
+    """
+
+    def __init__(self, control_url: str, *, pool_size: int = 5, tenants_kept: int = 16) -> None:
+        self.control = Database(control_url, pool_size=pool_size)
+        self._kept = tenants_kept
+        self._tenants: OrderedDict[str, Database] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def tenant(self, tenant_id: str) -> Database:
+        """The database of a tenant.
+
+        Raises:
+            StoreError: there is no such tenant.
+            StoreUnavailable: the control database can't be reached.
+        """
+        async with self._lock:
+            known = self._tenants.get(tenant_id)
+            if known is None:
+                known = Database(await self._tenant_url(tenant_id), pool_size=1)
+                self._tenants[tenant_id] = known
+            self._tenants.move_to_end(tenant_id)
+            for other_id, other in list(self._tenants.items()):
+                if len(self._tenants) <= self._kept:
+                    break
+                if other_id != tenant_id and not other.busy:
+                    del self._tenants[other_id]
+                    await other.dispose()
+        return known
+
+    async def _tenant_url(self, tenant_id: str) -> str:
+        async with self.control.unit_of_work() as session:
+            row = (
+                await session.execute(
+                    select(TenantRecord.database, TenantRecord.server_url).where(
+                        TenantRecord.id == tenant_id
+                    )
+                )
+            ).one_or_none()
+        if row is None:
+            raise StoreError(f"There is no tenant {tenant_id}.")
+        server = read_url(row.server_url or self.control.url)
+        return server.set(database=row.database).render_as_string(hide_password=False)
+
+    async def dispose(self) -> None:
+        """Close every connection of every database."""
+        async with self._lock:
+            for database in (self.control, *self._tenants.values()):
+                await database.dispose()
+            self._tenants.clear()

@@ -1,0 +1,132 @@
+"""A real PostgreSQL for every test that wants one, and fresh databases within 0.2 s.
+
+One embedded server per test session; `control_db` and `tenant_db` are clones of upgraded databases
+and are dropped after the test.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from memory import provision
+from memory.database import Database, Databases, read_url
+from memory.embedded_postgres import EmbeddedPostgres
+from memory.ids import new_id
+from memory.tables.identity import TenantRecord
+from memory.upgrade import upgrade
+from tests.fakes.clock import FakeClock
+from tests.fakes.embedded import TENANT_ID, start_postgres, stop_postgres, wait_until_up
+from tools.kit.deps import Caller
+
+MASTER = "academy_control"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A running embedded server whose `academy_control` and template are upgraded.
+
+    It doesn't wait for the disk: what a test loses with the machine, the next run makes again.
+    """
+    home = Path(tempfile.mkdtemp(prefix="academy-test-"))
+    if os.geteuid() == 0:
+        home.chmod(0o711)  # the server's own user must pass through
+    server = EmbeddedPostgres(home / "postgres", home / "run", home / "postgres.password")
+    process = None
+    try:
+        server.prepare()
+        with (server.data / "postgresql.conf").open("a") as file:
+            file.write("\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
+        process = start_postgres(server)
+        asyncio.run(_prepare_master(server.url(MASTER)))
+        yield server
+    finally:
+        if process:
+            stop_postgres(process)
+        data = server.data.resolve()
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+async def _prepare_master(url: str) -> None:
+    await wait_until_up(url)
+    await upgrade(url)
+
+
+@pytest.fixture
+async def control_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """URL of a control database of this test's own, empty and upgraded; password included.
+
+    Every database whose name begins with it is dropped after the test.
+    """
+    name = new_id("test").replace("-", "_")
+    server_url = read_url(postgres.url("postgres"))
+    async with provision.connection(server_url) as server:
+        await provision.create(server, f"{name}_control", template=MASTER)
+    yield postgres.url(f"{name}_control")
+    async with provision.connection(server_url) as server:
+        found = await server.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [name]
+        )
+        for (database,) in await found.fetchall():
+            await provision.drop(server, database)
+
+
+@pytest.fixture
+async def databases(control_url: str) -> AsyncIterator[Databases]:
+    """The control database and the tenants' of this test."""
+    opened = Databases(control_url, pool_size=5)
+    yield opened
+    await opened.dispose()
+
+
+@pytest.fixture
+def control_db(databases: Databases) -> Database:
+    """The control database of this test: `databases.control`."""
+    return databases.control
+
+
+@pytest.fixture
+async def tenant_db(databases: Databases, control_url: str, clock: FakeClock) -> Database:
+    """The database of the tenant `TENANT_ID` (slug `dynasty`), whose row it adds."""
+    control = databases.control.name
+    name = provision.tenant_database_name(control, "dynasty")
+    async with provision.connection(read_url(control_url)) as server:
+        await provision.create(server, name, template=provision.template_name(MASTER))
+    async with databases.control.unit_of_work() as session:
+        session.add(
+            TenantRecord(
+                id=TENANT_ID,
+                slug="dynasty",
+                name="Dynasty Academy",
+                database=name,
+                server_url=None,
+                theme={"accent": "#2f5bea"},
+                fleet=True,
+                created_at=clock.now(),
+            )
+        )
+    return await databases.tenant(TENANT_ID)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock the test sets; it starts on 23 November 2026, 09:00 UTC."""
+    return FakeClock()
+
+
+@pytest.fixture
+def staff() -> Caller:
+    """A member of the first tenant's staff, which may see and act on the fleet."""
+    return Caller(
+        tenant_id=TENANT_ID,
+        tenant_slug="dynasty",
+        person_id="per-staff",
+        name="Ada",
+        roles=frozenset({"staff"}),
+        fleet=True,
+    )
