@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,6 +106,8 @@ class LocalInfrastructure:
             self._client = httpx2.AsyncClient(
                 limits=httpx2.Limits(max_keepalive_connections=0),
                 trust_env=False,
+                # Replicas speak plain HTTP on loopback; loading authorities would take 8 MB.
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
                 follow_redirects=False,
             )
         loop = asyncio.get_running_loop()
