@@ -1,0 +1,1 @@
+"""The commands of `academy`, one module each, named as the command is."""
