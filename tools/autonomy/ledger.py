@@ -1,0 +1,220 @@
+"""The kit's `Ledger` over a database: every step of a driven action is a row and an audit row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from memory import audit
+from memory.database import Database
+from memory.tables.autonomy import Action
+from tools.autonomy.records import (
+    STOPPING,
+    Tampered,
+    move,
+    require_permit,
+    withdraw_rest,
+)
+from tools.autonomy.repository import AutonomyRepository
+from tools.autonomy.states import WAITING
+from tools.kit.clock import Clock
+from tools.kit.errors import Conflict, NotFound
+from tools.kit.ledger import Purpose
+from tools.kit.operation import Check, Plan
+
+log = structlog.get_logger(__name__)
+
+EXPECTED_STATE: dict[Purpose, str] = {"apply": "permitted", "undo": "verified"}
+INTENT: dict[Purpose, str] = {"apply": "intended", "undo": "undoing"}
+
+
+@dataclass(frozen=True)
+class RecordedAction:
+    """One action as its row stood when it was read (`tools.kit.ledger.DrivenAction`)."""
+
+    id: str
+    operation: str
+    target: str
+    arguments: dict[str, Any]
+    plan: Plan
+    state: str
+    effect: dict[str, Any] | None
+    check: dict[str, Any] | None
+    undo: dict[str, Any] | None
+    note: str
+
+
+def recorded(action: Action) -> RecordedAction:
+    """The row as a value that outlives its session."""
+    return RecordedAction(
+        id=action.id,
+        operation=action.operation,
+        target=action.target,
+        arguments=action.arguments,
+        plan=Plan.model_validate(action.plan),
+        state=action.state,
+        effect=action.effect,
+        check=action.check,
+        undo=action.undo,
+        note=action.note,
+    )
+
+
+class ActionLedger:
+    """Each call is one unit of work; rows are locked while they change."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def read(self, action_id: str) -> RecordedAction:
+        """The action as it stands.
+
+        Raises:
+            NotFound: there is no such action.
+        """
+        async with self._database.unit_of_work() as session:
+            return recorded(_found(await AutonomyRepository(session).action(action_id), action_id))
+
+    async def begin(self, action_id: str, purpose: Purpose) -> RecordedAction:
+        """Consume the permit and record the intent together.
+
+        Raises:
+            NotFound: there is no such action.
+            Conflict: no valid permit, not its turn, its target is held, or its row was changed
+                after the permit was given (then it is withdrawn and the audit log says so).
+        """
+        try:
+            result, tampered = await self._begin(action_id, purpose, self._clock.now())
+        except IntegrityError:
+            # Another action was opened on the target between our look and our write.
+            raise Conflict(f"The target of {action_id} was taken at this moment.") from None
+        if tampered:
+            raise Conflict(tampered, tampered=True)
+        return result
+
+    async def _begin(
+        self, action_id: str, purpose: Purpose, at: datetime
+    ) -> tuple[RecordedAction, str]:
+        """The action with its intent recorded, or why it counts as tampered with."""
+        async with self._database.unit_of_work() as session:
+            repository = AutonomyRepository(session)
+            action = _found(await repository.action(action_id, lock=True), action_id)
+            permit = await repository.permit(action_id, purpose, lock=True)
+            if action.state != EXPECTED_STATE[purpose]:
+                raise Conflict(
+                    f"{action_id} is {action.state}; only what is {EXPECTED_STATE[purpose]} can "
+                    f"{'begin' if purpose == 'apply' else 'be undone'}.",
+                    state=action.state,
+                )
+            if purpose == "apply":
+                await _require_turn(repository, action)
+            try:
+                valid = require_permit(permit, action, purpose, at)
+            except Tampered as why:
+                await self._refuse_tampered(repository, action, str(why))
+                return recorded(action), f"{action_id} was changed after it was allowed: {why}."
+            held = [h for h in await repository.holders([action.target]) if h.id != action_id]
+            if held:
+                raise held_conflict(held[0])
+            valid.consumed_at = at
+            executor = f"engine:{action.executor}"
+            body = {"purpose": purpose, "permit": valid.id}
+            await move(session, action, INTENT[purpose], at=at, actor=executor, body=body)
+            return recorded(action), ""
+
+    async def record(
+        self,
+        action_id: str,
+        state: str,
+        *,
+        effect: dict[str, Any] | None = None,
+        check: Check | None = None,
+        undo: Check | None = None,
+        note: str = "",
+    ) -> RecordedAction:
+        """Move the action to *state* with its audit row; a failure withdraws what came after it.
+
+        Raises:
+            NotFound: there is no such action.
+            Conflict: no arrow leads there from where it stands.
+        """
+        at = self._clock.now()
+        async with self._database.unit_of_work() as session:
+            repository = AutonomyRepository(session)
+            action = _found(await repository.action(action_id, lock=True), action_id)
+            later = await repository.later_siblings(action) if state in STOPPING else []
+            body: dict[str, Any] = {}
+            if effect is not None:
+                action.effect = body["effect"] = audit.storable(effect)
+            if check is not None:
+                action.check = body["check"] = audit.storable(check.model_dump(mode="json"))
+            if undo is not None:
+                action.undo = body["undo"] = audit.storable(undo.model_dump(mode="json"))
+            executor = f"engine:{action.executor}"
+            note = audit.storable(note)
+            await move(session, action, state, at=at, actor=executor, note=note, body=body)
+            await withdraw_rest(session, action, later, at=at, actor=executor)
+            return recorded(action)
+
+    async def interrupted(self, executor: str) -> Sequence[RecordedAction]:
+        """Actions of *executor* that somebody began and hasn't ended."""
+        async with self._database.unit_of_work() as session:
+            return [recorded(a) for a in await AutonomyRepository(session).interrupted(executor)]
+
+    async def ready(self, executor: str) -> Sequence[tuple[str, Purpose]]:
+        """Permitted work of *executor* in order: action id and purpose."""
+        async with self._database.unit_of_work() as session:
+            rows = await AutonomyRepository(session).ready(executor, self._clock.now())
+            return [(a.id, "undo" if p.purpose == "undo" else "apply") for a, p in rows]
+
+    async def _refuse_tampered(
+        self, repository: AutonomyRepository, action: Action, why: str
+    ) -> None:
+        """Say in the audit log that a row was changed, and close what can be closed."""
+        log.error("action.tampered", action=action.id, why=why)
+        at = self._clock.now()
+        session = repository.session
+        later = await repository.later_siblings(action)
+        await audit.append(
+            session,
+            at=at,
+            actor="gate",
+            kind="permit.refused",
+            subject=action.id,
+            body={"why": why, "digest": action.digest, "operation": action.operation},
+        )
+        if action.state in WAITING:
+            note = f"Changed after it was allowed: {why}."
+            await move(session, action, "withdrawn", at=at, actor="gate", note=note)
+            await withdraw_rest(session, action, later, at=at, actor="gate")
+
+
+def held_conflict(holder: Action) -> Conflict:
+    """The error that names the action holding a target."""
+    return Conflict(
+        f"{holder.target} is held by {holder.id} ({holder.operation}, {holder.state}); one action "
+        "at a time per target.",
+        action_id=holder.id,
+        approval_id=holder.approval_id,
+        state=holder.state,
+    )
+
+
+async def _require_turn(repository: AutonomyRepository, action: Action) -> None:
+    before = await repository.unverified_before(action)
+    if before is not None:
+        raise Conflict(
+            f"{action.id} has to wait: {before.operation} on {before.target} comes first and is "
+            f"{before.state}.",
+            action_id=before.id,
+        )
+
+
+def _found(action: Action | None, action_id: str) -> Action:
+    if action is None:
+        raise NotFound(f"There is no action {action_id}.")
+    return action

@@ -1,0 +1,343 @@
+"""Every query of the autonomy room.
+
+Rows are locked in one order everywhere, so that no two writers wait for each other: the approval,
+then its actions by position, then a permit, and last the head of the audit log (`memory.audit`).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from memory.tables.autonomy import (
+    OPEN_STATES,
+    Action,
+    Approval,
+    AuditEntry,
+    Freeze,
+    Permit,
+    Trial,
+)
+from memory.tables.healing import Incident
+from memory.tables.identity import Person
+from memory.tables.leases import Lease
+from tools.autonomy.policy import CHANGE_FREEZE, UNHELPFUL
+from tools.autonomy.states import AT_WORK, WAITING
+from tools.kit.ledger import Purpose
+
+PROPOSAL_LOCK = "autonomy:proposals"
+"""Name of the lease row that serialises proposals; only its row lock is used, never its expiry."""
+
+R = TypeVar("R")
+
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+class AutonomyRepository:
+    """Queries over one session."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+
+    def add(self, row: Action | Approval | Permit) -> None:
+        """Put a new row into the unit of work."""
+        self.session.add(row)
+
+    async def hold_proposals(self) -> None:
+        """Let one proposal at a time be judged, so that two can't both use the last of a budget."""
+        await self.session.execute(
+            upsert(Lease)
+            .values(name=PROPOSAL_LOCK, owner="", expires_at=EPOCH, fence=0)
+            .on_conflict_do_nothing()
+        )
+        await self.session.execute(
+            select(Lease.name).where(Lease.name == PROPOSAL_LOCK).with_for_update()
+        )
+
+    async def action(self, action_id: str, *, lock: bool = False) -> Action | None:
+        """One action, as it stands in the database now."""
+        return await self._one(select(Action).where(Action.id == action_id), lock=lock)
+
+    async def approval(self, approval_id: str, *, lock: bool = False) -> Approval | None:
+        """One approval, as it stands in the database now."""
+        return await self._one(select(Approval).where(Approval.id == approval_id), lock=lock)
+
+    async def permit(
+        self, action_id: str, purpose: Purpose, *, lock: bool = False
+    ) -> Permit | None:
+        """The permit of an action for one purpose."""
+        query = select(Permit).where(Permit.action_id == action_id, Permit.purpose == purpose)
+        return await self._one(query, lock=lock)
+
+    async def actions_of(
+        self,
+        approval: Approval,
+        *,
+        lock: bool = False,
+        states: Iterable[str] | None = None,
+        after: int = -1,
+    ) -> Sequence[Action]:
+        """The actions an approval is about, in order; of an undo, the one to be undone."""
+        column = Action.undo_approval_id if approval.kind == "undo" else Action.approval_id
+        query = select(Action).where(column == approval.id, Action.position > after)
+        if states is not None:
+            query = query.where(Action.state.in_(list(states)))
+        return await self._all(query.order_by(Action.position), lock=lock)
+
+    async def later_siblings(self, action: Action) -> Sequence[Action]:
+        """Locked: actions of the same approval that come after and haven't begun."""
+        if action.approval_id is None:
+            return []
+        query = select(Action).where(
+            Action.approval_id == action.approval_id,
+            Action.position > action.position,
+            Action.state.in_(WAITING),
+        )
+        return await self._all(query.order_by(Action.position), lock=True)
+
+    async def unverified_before(self, action: Action) -> Action | None:
+        """The first action of the same approval that must be verified before this one begins."""
+        query = (
+            select(Action)
+            .where(
+                Action.approval_id == action.approval_id,
+                Action.position < action.position,
+                Action.state != "verified",
+            )
+            .order_by(Action.position)
+            .limit(1)
+        )
+        return await self._one(query)
+
+    async def of_call(self, thread_id: str, tool_call_id: str) -> Sequence[Action]:
+        """The actions one tool call of one thread has proposed."""
+        query = select(Action).where(
+            Action.thread_id == thread_id, Action.tool_call_id == tool_call_id
+        )
+        return await self._all(query.order_by(Action.position))
+
+    async def holders(self, targets: Sequence[str]) -> Sequence[Action]:
+        """Open actions that hold any of *targets*."""
+        return await self._all(
+            select(Action).where(Action.target.in_(targets), Action.state.in_(OPEN_STATES))
+        )
+
+    async def interrupted(self, executor: str) -> Sequence[Action]:
+        """Begun and not ended, oldest first."""
+        query = select(Action).where(Action.executor == executor, Action.state.in_(AT_WORK))
+        return await self._all(query.order_by(Action.updated_at, Action.position))
+
+    async def ready(self, executor: str, now: datetime) -> Sequence[tuple[Action, Permit]]:
+        """Permitted, with a valid permit, and every earlier action of the approval verified."""
+        earlier = aliased(Action)
+        blocked = exists().where(
+            earlier.approval_id == Action.approval_id,
+            earlier.position < Action.position,
+            earlier.state != "verified",
+        )
+        fits = or_(
+            and_(Permit.purpose == "apply", Action.state == "permitted", ~blocked),
+            and_(Permit.purpose == "undo", Action.state == "verified"),
+        )
+        rows = await self.session.execute(
+            select(Action, Permit)
+            .join(Permit, Permit.action_id == Action.id)
+            .where(
+                Action.executor == executor,
+                Permit.consumed_at.is_(None),
+                Permit.expires_at > now,
+                fits,
+            )
+            .order_by(Permit.issued_at, Action.position, Action.id)
+        )
+        return [(action, permit) for action, permit in rows]
+
+    async def waiting_for_incident(self, incident_id: str) -> Sequence[Action]:
+        """Locked, approval by approval: actions of an incident that haven't begun."""
+        query = select(Action).where(Action.incident_id == incident_id, Action.state.in_(WAITING))
+        return await self._all(query.order_by(Action.approval_id, Action.position), lock=True)
+
+    async def pending_of_incident(self, incident_id: str) -> Sequence[Approval]:
+        """Locked: questions about an incident that wait for a person."""
+        query = select(Approval).where(
+            Approval.incident_id == incident_id, Approval.state == "pending"
+        )
+        return await self._all(query.order_by(Approval.id), lock=True)
+
+    async def due_approvals(self, now: datetime) -> Sequence[Approval]:
+        """Locked: questions nobody answered in time; one somebody is answering now is left."""
+        query = select(Approval).where(Approval.state == "pending", Approval.expires_at <= now)
+        return await self._all(query.order_by(Approval.id), lock=True, skip_locked=True)
+
+    async def permits_run_out(self, now: datetime) -> Sequence[Action]:
+        """Locked: permitted actions whose permit nobody used in time."""
+        query = (
+            select(Action)
+            .join(Permit, and_(Permit.action_id == Action.id, Permit.purpose == "apply"))
+            .where(
+                Action.state == "permitted",
+                Permit.consumed_at.is_(None),
+                Permit.expires_at <= now,
+            )
+            .order_by(Action.approval_id, Action.position)
+        )
+        return await self._all(query, lock=True, skip_locked=True)
+
+    async def list_approvals(
+        self, tenant_id: str | None, *, state: str | None, limit: int
+    ) -> Sequence[Approval]:
+        """Newest first; of every tenant where *tenant_id* is None."""
+        query = select(Approval).order_by(Approval.created_at.desc(), Approval.id).limit(limit)
+        if tenant_id is not None:
+            query = query.where(Approval.tenant_id == tenant_id)
+        if state is not None:
+            query = query.where(Approval.state == state)
+        return await self._all(query)
+
+    async def list_actions(
+        self,
+        tenant_id: str | None,
+        *,
+        limit: int,
+        before: tuple[datetime, str] | None,
+        incident_id: str | None,
+        target: str | None,
+    ) -> Sequence[Action]:
+        """Newest first, older than *before* (time of creation and id) where given."""
+        query = select(Action).order_by(Action.created_at.desc(), Action.id.desc()).limit(limit)
+        if tenant_id is not None:
+            query = query.where(Action.tenant_id == tenant_id)
+        if incident_id is not None:
+            query = query.where(Action.incident_id == incident_id)
+        if target is not None:
+            query = query.where(
+                or_(
+                    Action.target == target, Action.target.startswith(f"{target}/", autoescape=True)
+                )
+            )
+        if before is not None:
+            at, action_id = before
+            query = query.where(
+                or_(
+                    Action.created_at < at,
+                    and_(Action.created_at == at, Action.id < action_id),
+                )
+            )
+        return await self._all(query)
+
+    async def approvals_named(self, approval_ids: Iterable[str]) -> dict[str, Approval]:
+        """Approvals by id."""
+        query = select(Approval).where(Approval.id.in_(set(approval_ids)))
+        return {approval.id: approval for approval in await self._all(query)}
+
+    async def names(self, person_ids: Iterable[str]) -> dict[str, str]:
+        """People's names by id; who is gone from the table is left out."""
+        rows = await self.session.execute(
+            select(Person.id, Person.name).where(Person.id.in_(set(person_ids)))
+        )
+        return {row.id: row.name for row in rows}
+
+    async def incident(self, incident_id: str) -> tuple[str, bool] | None:
+        """Target of an incident and whether it is open."""
+        row = (
+            await self.session.execute(
+                select(Incident.target, Incident.closed_at).where(Incident.id == incident_id)
+            )
+        ).one_or_none()
+        return (row.target, row.closed_at is None) if row else None
+
+    async def freezes(self, operation: str | None = None) -> Sequence[Freeze]:
+        """Freezes in force: those of *operation* and the change freeze, or all of them."""
+        query = select(Freeze).order_by(Freeze.operation)
+        if operation is not None:
+            query = query.where(Freeze.operation.in_([operation, CHANGE_FREEZE]))
+        return await self._all(query)
+
+    async def trials(self) -> dict[str, int]:
+        """Stored trials per operation, under any fingerprint."""
+        rows = await self.session.execute(
+            select(Trial.operation, func.count()).group_by(Trial.operation)
+        )
+        return {row[0]: row[1] for row in rows}
+
+    async def acted_since(self, operation: str, since: datetime) -> int:
+        """Effects of *operation* begun since then."""
+        return await self._count(
+            select(func.count())
+            .select_from(Permit)
+            .join(Action, Action.id == Permit.action_id)
+            .where(Action.operation == operation, Permit.consumed_at >= since)
+        )
+
+    async def unhelpful_since(self, operation: str, since: datetime) -> int:
+        """Actions of *operation* that ended since then without having helped.
+
+        One undone because a person asked is not among them: its check had held.
+        """
+        held = Action.check["ok"].as_boolean().is_(True)
+        return await self._count(
+            select(func.count())
+            .select_from(Action)
+            .where(
+                Action.operation == operation,
+                Action.state.in_(UNHELPFUL),
+                Action.updated_at >= since,
+                or_(Action.check.is_(None), ~held),
+            )
+        )
+
+    async def at_work(self) -> int:
+        """Actions begun and not ended."""
+        return await self._count(
+            select(func.count()).select_from(Action).where(Action.state.in_(AT_WORK))
+        )
+
+    async def last_on(self, target: str) -> datetime | None:
+        """When an effect on *target* was last begun."""
+        return (
+            await self.session.execute(
+                select(func.max(Permit.consumed_at))
+                .join(Action, Action.id == Permit.action_id)
+                .where(Action.target == target)
+            )
+        ).scalar_one_or_none()
+
+    async def open_questions(self, now: datetime) -> int:
+        """Approvals that wait for a person and can still be answered."""
+        return await self._count(
+            select(func.count())
+            .select_from(Approval)
+            .where(Approval.state == "pending", Approval.expires_at > now)
+        )
+
+    async def audit(
+        self, *, limit: int, before_seq: int | None, kind_prefix: str | None
+    ) -> Sequence[AuditEntry]:
+        """The audit log, newest first."""
+        query = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(limit)
+        if before_seq is not None:
+            query = query.where(AuditEntry.seq < before_seq)
+        if kind_prefix:
+            query = query.where(AuditEntry.kind.startswith(kind_prefix, autoescape=True))
+        return await self._all(query)
+
+    async def _count(self, query: Select[int]) -> int:
+        return (await self.session.execute(query)).scalar_one()
+
+    async def _all(
+        self, query: Select[R], *, lock: bool = False, skip_locked: bool = False
+    ) -> Sequence[R]:
+        """Rows of one table; a locked row is read anew, whatever the session knew of it."""
+        if lock:
+            table = query.column_descriptions[0]["entity"]
+            query = query.with_for_update(of=table, skip_locked=skip_locked)
+            query = query.execution_options(populate_existing=True)
+        return (await self.session.execute(query)).scalars().all()
+
+    async def _one(self, query: Select[R], *, lock: bool = False) -> R | None:
+        rows = await self._all(query, lock=lock)
+        return rows[0] if rows else None
