@@ -18,7 +18,9 @@ from typing import Any
 import structlog
 from pydantic_ai import ApprovalRequired, ModelRetry, RunContext, ToolFailed
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
+from pydantic_core import to_jsonable_python
 
+from agents.breaker import RepeatBreaker
 from memory.errors import StoreUnavailable
 from tools.kit.digest import digest
 from tools.kit.errors import CapabilityError, Conflict
@@ -62,17 +64,17 @@ class GatedToolset(WrapperToolset[ToolDeps]):
     """Runs the tools of *wrapped* that are *granted*, and lets no effect past the gate."""
 
     granted: frozenset[str] = frozenset()
-    seen: set[str] = field(default_factory=set)
-    """Digests of the calls answered in this run since something last changed."""
+    breaker: RepeatBreaker = field(default_factory=RepeatBreaker)
+    """What was called in this run, and what was learned since."""
 
     async def for_run(self, ctx: RunContext[ToolDeps]) -> AbstractToolset[ToolDeps]:
         """A toolset of its own for each run: what was seen belongs to the run."""
-        return replace(self, wrapped=await self.wrapped.for_run(ctx), seen=set())
+        return replace(self, wrapped=await self.wrapped.for_run(ctx), breaker=RepeatBreaker())
 
     async def for_run_step(self, ctx: RunContext[ToolDeps]) -> AbstractToolset[ToolDeps]:
         """The same toolset in every step, so that a repeated call is recognised."""
         wrapped = await self.wrapped.for_run_step(ctx)
-        return self if wrapped is self.wrapped else replace(self, wrapped=wrapped, seen=self.seen)
+        return self if wrapped is self.wrapped else replace(self, wrapped=wrapped)
 
     async def get_tools(self, ctx: RunContext[ToolDeps]) -> dict[str, ToolsetTool[ToolDeps]]:
         """The granted tools; the others don't exist for the model."""
@@ -92,7 +94,10 @@ class GatedToolset(WrapperToolset[ToolDeps]):
         try:
             if ctx.tool_call_approved:
                 return await self._decided(ctx)
-            self._break_repetition(name, tool_args)
+            call_id = ctx.tool_call_id or ""
+            refusal = self.breaker.admit(call_id, name, tool_args)
+            if refusal is not None:
+                raise ToolFailed(refusal)
             answer = await super().call_tool(name, tool_args, ctx, tool)
             if isinstance(answer, Proposal):
                 return await self._propose(answer, name, tool_args, ctx)
@@ -114,16 +119,8 @@ class GatedToolset(WrapperToolset[ToolDeps]):
             raise ToolFailed(
                 "The database can't be reached now, so this can't be answered; try again shortly."
             ) from error
+        self.breaker.learned(call_id, name, tool_args, to_jsonable_python(answer))
         return answer
-
-    def _break_repetition(self, name: str, tool_args: dict[str, Any]) -> None:
-        call = digest({"tool": name, "arguments": tool_args})
-        if call in self.seen:
-            raise ToolFailed(
-                f"{name} was already called with exactly this and nothing has changed since; "
-                "use the answer you have."
-            )
-        self.seen.add(call)
 
     async def _propose(
         self, proposal: Proposal, name: str, tool_args: dict[str, Any], ctx: RunContext[ToolDeps]
@@ -163,7 +160,7 @@ class GatedToolset(WrapperToolset[ToolDeps]):
             raise ApprovalRequired(
                 metadata={
                     "approval_id": proposed.approval_id,
-                    "digest": digest([action.digest for action in proposed.actions]),
+                    "digest": proposed.digest,
                     "title": title,
                     "purpose": "apply",
                 }
@@ -188,17 +185,17 @@ class GatedToolset(WrapperToolset[ToolDeps]):
         ctx: RunContext[ToolDeps],
         approval_id: str | None = None,
     ) -> DoorAnswer:
-        self.seen.clear()
         settled: list[Settled] = []
         for action_id in action_ids:
             try:
                 one = await ctx.deps.gatekeeper.drive(action_id, purpose)
             except Conflict:
-                waited = await self._awaited(action_id, approval_id, ctx)
+                waited = await self._awaited(action_id, approval_id, purpose, ctx)
                 if waited is None:
                     raise
                 one = waited
             settled.append(one)
+            self.breaker.changed(f"{one.id}:{one.state}")
             if one.state not in GOOD:
                 break
         left = len(action_ids) - len(settled)
@@ -221,16 +218,21 @@ class GatedToolset(WrapperToolset[ToolDeps]):
         )
 
     async def _awaited(
-        self, action_id: str, approval_id: str | None, ctx: RunContext[ToolDeps]
+        self,
+        action_id: str,
+        approval_id: str | None,
+        purpose: Purpose,
+        ctx: RunContext[ToolDeps],
     ) -> Settled | None:
         """The end of an action that somebody else is driving, or None when nobody is."""
         if approval_id is None:
             return None
+        before = "permitted" if purpose == "apply" else "verified"
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             _, actions = await ctx.deps.gatekeeper.standing(approval_id)
             one = next((a for a in actions if a.id == action_id), None)
-            if one is None or one.state == "permitted" or time.monotonic() > deadline:
+            if one is None or one.state == before or time.monotonic() > deadline:
                 return None
             if one.state not in OPEN:
                 return one

@@ -31,7 +31,7 @@ class EventWriter:
         self._buffer: list[NewEvent] = []
         self._messages: list[tuple[str, str]] = []
         self._flushed = time.monotonic()
-        self._said = 0
+        self._said: dict[int, int] = {}
 
     async def emit(self, type_: str, **data: Any) -> None:
         """Add one event; stored at once, or with those that follow within `FLUSH_SECONDS`."""
@@ -71,8 +71,8 @@ class EventWriter:
 
     def speech(self, step: int) -> "Speech":
         """Something to say in step *step*; each has its own message."""
-        self._said += 1
-        return Speech(self, f"{self._claimed.id}.{step}.{self._said}")
+        self._said[step] = self._said.get(step, 0) + 1
+        return Speech(self, f"{self._claimed.id}.{step}.{self._said[step]}")
 
     async def say(self, text: str, *, step: int = 0) -> None:
         """Say *text* as one message."""

@@ -217,7 +217,13 @@ async def _ask_undo(deps: ToolDeps, action_id: str, config: AutonomyConfig) -> Q
                 "restart it again, or look at its state and log."
             )
         approval = await service.ask_undo(
-            session, deps.caller, action.id, clock=deps.clock, config=config
+            session,
+            deps.caller,
+            action.id,
+            clock=deps.clock,
+            config=config,
+            thread_id=deps.thread_id,
+            run_id=deps.run_id,
         )
     return Question(
         approval_id=approval.id, digest=approval.digest, title=approval.title, purpose="undo"

@@ -1,0 +1,1 @@
+"""The fleet healer: looks after the running services, explains, and asks before it acts."""

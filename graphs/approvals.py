@@ -1,0 +1,145 @@
+"""Questions to people within a conversation: pausing on them, answering and leaving them."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic_ai import DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDenied
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelMessagesTypeAdapter,
+    ModelRequest,
+    ModelResponse,
+    RetryPromptPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
+
+from graphs.state import PendingCall
+from memory.database import Database
+from tools.autonomy import records
+from tools.autonomy.repository import AutonomyRepository
+from tools.kit.clock import Clock
+
+SUPERSEDED = "The person went on without deciding; the question was withdrawn and nothing was done."
+TURNS_KEPT = 12
+"""Turns of a specialist's history that are kept; older ones are summed up by the thread itself."""
+
+SETTLED = {
+    "denied": "The person said no; nothing was done.",
+    "expired": "Nobody decided in time; nothing was done.",
+    "withdrawn": "The question was withdrawn, because its cause is gone; nothing was done.",
+}
+"""What a specialist is told of a question that was not answered with yes."""
+
+
+def pending_calls(requests: DeferredToolRequests) -> list[PendingCall]:
+    """The calls that wait for a person, as plain values."""
+    return [
+        PendingCall(
+            tool_call_id=call.tool_call_id,
+            tool=call.tool_name,
+            approval_id=str(requests.metadata[call.tool_call_id]["approval_id"]),
+            digest=str(requests.metadata[call.tool_call_id]["digest"]),
+            title=str(requests.metadata[call.tool_call_id]["title"]),
+            purpose=str(requests.metadata[call.tool_call_id]["purpose"]),
+        )
+        for call in requests.approvals
+    ]
+
+
+def deferred_results(
+    pending: Sequence[PendingCall], decisions: Mapping[str, str]
+) -> DeferredToolResults:
+    """What the agent is told: yes with the stored approval, or no with the reason."""
+    results = DeferredToolResults()
+    for call in pending:
+        decided = decisions[call["tool_call_id"]]
+        if decided == "approved":
+            results.approvals[call["tool_call_id"]] = ToolApproved()
+            results.metadata[call["tool_call_id"]] = {
+                "approval_id": call["approval_id"],
+                "purpose": call["purpose"],
+            }
+        else:
+            results.approvals[call["tool_call_id"]] = ToolDenied(SETTLED[decided])
+    return results
+
+
+def load_history(text: str | None) -> list[ModelMessage]:
+    """A specialist's history from its JSON."""
+    return ModelMessagesTypeAdapter.validate_json(text) if text else []
+
+
+def dump_history(messages: Sequence[ModelMessage]) -> str:
+    """A specialist's history as JSON, cut at the beginning of a turn to its last `TURNS_KEPT`."""
+    starts = [
+        index
+        for index, message in enumerate(messages)
+        if isinstance(message, ModelRequest)
+        and any(isinstance(part, UserPromptPart) for part in message.parts)
+    ]
+    first = starts[-TURNS_KEPT] if len(starts) > TURNS_KEPT else 0
+    return ModelMessagesTypeAdapter.dump_json(list(messages[first:])).decode()
+
+
+def close_open_calls(
+    messages: Sequence[ModelMessage], told: Mapping[str, str], otherwise: str
+) -> list[ModelMessage]:
+    """The history with every unanswered tool call answered, by what is *told* of it by id.
+
+    An open call left in a history would be passed to the model as if it were still going on, and
+    models then claim an effect that never happened.
+    """
+    answered = {
+        part.tool_call_id
+        for message in messages
+        if isinstance(message, ModelRequest)
+        for part in message.parts
+        if isinstance(part, ToolReturnPart | RetryPromptPart)
+    }
+    unanswered = [
+        part
+        for message in messages
+        if isinstance(message, ModelResponse)
+        for part in message.parts
+        if isinstance(part, ToolCallPart) and part.tool_call_id not in answered
+    ]
+    if not unanswered:
+        return list(messages)
+    returns = [
+        ToolReturnPart(
+            tool_name=part.tool_name,
+            content=told.get(part.tool_call_id, otherwise),
+            tool_call_id=part.tool_call_id,
+            outcome="denied",
+        )
+        for part in unanswered
+    ]
+    return [*messages, ModelRequest(parts=returns)]
+
+
+async def withdraw_question(
+    control: Database, approval_id: str, *, reason: str, clock: Clock
+) -> str:
+    """Withdraw a question that is still open; the state it is in afterwards.
+
+    A question that was decided a moment before keeps its decision.
+    """
+    async with control.unit_of_work() as session:
+        repository = AutonomyRepository(session)
+        approval = await repository.approval(approval_id, lock=True)
+        if approval is None:
+            return "withdrawn"
+        if approval.state != "pending":
+            return approval.state
+        at = clock.now()
+        actions = await repository.actions_of(approval, lock=True)
+        await records.close_question(
+            session, approval, "withdrawn", at=at, actor="engine:supervisor", reason=reason
+        )
+        for action in actions:
+            if action.state == "asked":
+                await records.move(
+                    session, action, "withdrawn", at=at, actor="engine:supervisor", note=reason
+                )
+        return "withdrawn"
