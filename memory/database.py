@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from memory.errors import StoreError, StoreUnavailable
+from memory.errors import StoreError, StoreUnavailable, WritesKept
 from memory.tables.identity import TenantRecord
 
 CONNECT_SECONDS = 5
@@ -108,7 +108,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed at the end, rolled back on any error.
+        """One transaction: committed at the end, rolled back on any error but `WritesKept`.
 
         Raises:
             StoreUnavailable: the server can't be reached, stopped meanwhile, or is full. Whether
@@ -117,7 +117,11 @@ class Database:
         self._open += 1
         try:
             async with AsyncSession(self._engine, expire_on_commit=False) as session:
-                yield session
+                try:
+                    yield session
+                except WritesKept:
+                    await session.commit()
+                    raise
                 await session.commit()
         except (DBAPIError, PoolTimeout) as error:
             translated = unavailable(error, self._url)

