@@ -84,6 +84,24 @@ def read_requests(words: str, fleet: Fleet) -> Reading:
     return Reading(tuple(found), tuple(unsure))
 
 
+def names_in(words: str, fleet: Fleet) -> list[tuple[str, str | None]]:
+    """Services and replicas *words* mention, in order, misspelt ones included.
+
+    Good enough for looking something up; never a warrant.
+    """
+    names = _names(fleet)
+    found: dict[tuple[str, str | None], None] = {}
+    tokens = [_plain(word) for word in _WORD.findall(words[:PASTED_CHARACTERS])]
+    for index, token in enumerate(tokens):
+        numbered = f"{token}-{tokens[index + 1]}" if index + 1 < len(tokens) else ""
+        known = names.get(numbered) or names.get(token.removesuffix("s")) or names.get(token)
+        if not known and (near := _near(token, names)):
+            known = names[near]
+        if known:
+            found[known] = None
+    return list(found)
+
+
 def _plain(text: str) -> str:
     """Lower case without accents or apostrophes, so that "Don't" and "después" compare simply."""
     bare = unicodedata.normalize("NFKD", text.lower())
