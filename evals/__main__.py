@@ -1,0 +1,68 @@
+"""`python -m evals`: run suites and benchmarks.
+
+python -m evals run [SUITE]            suites give evidence for operations
+python -m evals bench [NAME] [--json]  benchmarks measure an engine beside a baseline
+"""
+
+import argparse
+import importlib
+import json
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from evals import benchmarks
+
+
+def benchmark_names() -> list[str]:
+    """Names of all benchmarks; each is a module with `measure() -> dict` and `describe(result)`."""
+    return sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+
+
+def bench(names: Sequence[str], *, as_json: bool) -> int:
+    """Run the benchmarks *names* and print what they measured; the exit code."""
+    known = benchmark_names()
+    for name in names:
+        if name not in known:
+            sys.stderr.write(f"evals: no benchmark is called {name}; known: {', '.join(known)}.\n")
+            return 4
+    found: dict[str, Any] = {}
+    for name in names or known:
+        module = importlib.import_module(f"evals.benchmarks.{name}")
+        found[name] = module.measure()
+        if not as_json:
+            sys.stdout.write(module.describe(found[name]) + "\n")
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+def run(names: Sequence[str]) -> int:
+    """Say which suites there are; this release brings none, so every operation asks."""
+    if names:
+        sys.stderr.write(f"evals: no suite is called {names[0]}; this release has none yet.\n")
+        return 4
+    sys.stdout.write(
+        "This release has no suites: no operation has evidence, so each one asks a person.\n"
+    )
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Dispatch; the exit code: 0 done, 2 wrong usage, 4 unknown name."""
+    parser = argparse.ArgumentParser(prog="python -m evals", description=__doc__.splitlines()[0])
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    suites = kinds.add_parser("run", help="run suites")
+    suites.add_argument("names", nargs="*", metavar="SUITE")
+    measured = kinds.add_parser("bench", help="run benchmarks (all without a name)")
+    measured.add_argument("names", nargs="*", metavar="NAME")
+    measured.add_argument("--json", action="store_true", help="print JSON, for programs")
+    given = parser.parse_args(arguments)
+    if given.kind == "run":
+        return run(given.names)
+    return bench(given.names, as_json=given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

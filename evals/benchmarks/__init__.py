@@ -1,0 +1,1 @@
+"""Benchmarks: one module each, with `measure() -> dict` and `describe(result) -> str`."""

@@ -1,0 +1,1 @@
+"""What the front is made of: the wire to a replica, the replicas' states, answers of its own."""

@@ -1,0 +1,45 @@
+"""What the front says when no replica can: problem details for programs, a page for people."""
+
+import html
+import json
+
+from server.proxy.wire import Headers
+
+TITLES = {
+    413: "Too large",
+    501: "Not supported",
+    502: "The answer was lost",
+    503: "Not ready",
+    504: "No answer in time",
+}
+REFRESH_SECONDS = 2
+
+
+def answer(
+    status: int, detail: str, *, wants_page: bool, safe: bool = False
+) -> tuple[Headers, bytes]:
+    """Headers and body of an answer of our own; *safe*: its page may ask again by itself."""
+    title = TITLES[status]
+    headers: Headers = [(b"cache-control", b"no-store")]
+    if status == 503:
+        headers.append((b"retry-after", str(REFRESH_SECONDS).encode()))
+    if wants_page:
+        again = status == 503 and safe
+        refresh = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if again else ""
+        after = "<p>This page asks again by itself.</p>" if again else ""
+        body = (
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            f'<meta name="color-scheme" content="light dark">{refresh}'
+            f"<title>{title}</title></head><body><h1>{title}</h1>"
+            f"<p>{html.escape(detail)}</p>{after}</body></html>"
+        ).encode()
+        headers.append((b"content-type", b"text/html; charset=utf-8"))
+        headers.append((b"content-security-policy", b"default-src 'none'"))
+    else:
+        body = json.dumps(
+            {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        ).encode()
+        headers.append((b"content-type", b"application/problem+json"))
+    headers.append((b"content-length", str(len(body)).encode()))
+    return headers, body
