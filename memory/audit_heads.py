@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+LAST_LINES_BYTES = 4096
+"""More than one line takes (about 400 bytes), read from the end of the file."""
 FIRST = "0" * 64
 """What the first line names as the one before."""
 
@@ -151,6 +153,37 @@ def read_heads(path: Path, public_pem: bytes) -> Heads:
         heads.append(head)
         before = line
     return Heads(tuple(heads), note=note)
+
+
+def check_last_head(path: Path, public_pem: bytes) -> tuple[SignedHead | None, str]:
+    """The last whole line alone, checked against the public key; a cheap look, not a proof.
+
+    Answers the head (None for a new file) and the problem, empty where its signature holds.
+
+    Raises:
+        ValueError: *public_pem* is no Ed25519 public key.
+        OSError: the file exists and can't be read.
+    """
+    key = load_pem_public_key(public_pem)
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("The audit key must be an Ed25519 public key in PEM form.")
+    if not path.exists():
+        return None, ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LAST_LINES_BYTES))
+        lines = file.read().decode(errors="replace").split("\n")[:-1]
+    if not lines:
+        return None, ""
+    parsed = _parse(lines[-1])
+    if parsed is None:
+        return None, "The last signed head can't be read."
+    content = {name: value for name, value in parsed.items() if name != "signature"}
+    head = SignedHead(parsed["seq"], parsed["hash"])
+    try:
+        key.verify(bytes.fromhex(parsed["signature"]), _canonical(content))
+    except (InvalidSignature, ValueError):
+        return head, f"The head at row {head.seq} was not signed with this academy's key."
+    return head, ""
 
 
 def _check(

@@ -1,0 +1,95 @@
+"""Signals as small line charts: server-drawn SVG without inline styles, and a text beside it.
+
+The line's shape says what happened, the caption says it in words, and a table holds the figures.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tools.healing.schemas import Series
+
+WIDTH, HEIGHT, MARGIN = 240.0, 56.0, 4.0
+MOST_POINTS = 120
+TABLE_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One series, ready to draw and to read."""
+
+    title: str
+    unit: str
+    latest: str
+    lowest: str
+    highest: str
+    line: str
+    """The `points` of a polyline in a box of 240 by 56."""
+    area: str
+    summary: str
+    rows: list[tuple[datetime, str]]
+    """The newest measurements, newest first."""
+    last_x: float
+    last_y: float
+
+
+def number(value: float) -> str:
+    """A value with as many digits as are worth reading."""
+    if value == int(value) and abs(value) < 100_000:
+        return str(int(value))
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def thinned(points: list[tuple[datetime, float]]) -> list[tuple[datetime, float]]:
+    """At most `MOST_POINTS` of *points*: the highest of each stretch, so that no peak is lost."""
+    stretch = -(-len(points) // MOST_POINTS)
+    if stretch <= 1:
+        return points
+    return [
+        max(points[start : start + stretch], key=lambda point: point[1])
+        for start in range(0, len(points), stretch)
+    ]
+
+
+def chart(series: Series) -> Chart | None:
+    """The chart of *series*; None where nothing was measured yet."""
+    if not series.points:
+        return None
+    points = thinned(series.points)
+    values = [value for _, value in series.points]
+    low, high = min(values), max(values)
+    floor = 0.0 if low >= 0 and (low <= high / 2 or series.unit == "%") else low
+    ceiling = 100.0 if series.unit == "%" and high <= 100 else high
+    spread = (ceiling - floor) or 1.0
+    begin, end = points[0][0], points[-1][0]
+    length = (end - begin).total_seconds() or 1.0
+    placed = [
+        (
+            MARGIN + (at - begin).total_seconds() / length * (WIDTH - 2 * MARGIN),
+            HEIGHT - MARGIN - (value - floor) / spread * (HEIGHT - 2 * MARGIN),
+        )
+        for at, value in points
+    ]
+    if len(placed) == 1:
+        placed = [(MARGIN, placed[0][1]), (WIDTH - MARGIN, placed[0][1])]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+    base = f"{HEIGHT - MARGIN:.1f}"
+    latest, minutes = number(values[-1]), max(1, round(length / 60))
+    unit = f" {series.unit}" if series.unit else ""
+    return Chart(
+        title=series.title,
+        unit=series.unit,
+        latest=latest,
+        lowest=number(low),
+        highest=number(high),
+        line=line,
+        area=f"{placed[0][0]:.1f},{base} {line} {placed[-1][0]:.1f},{base}",
+        summary=(
+            f"Now {latest}{unit}; between {number(low)} and {number(high)}{unit} "
+            f"in the last {minutes} min."
+        ),
+        rows=[(at, number(value)) for at, value in reversed(series.points[-TABLE_ROWS:])],
+        last_x=placed[-1][0],
+        last_y=placed[-1][1],
+    )

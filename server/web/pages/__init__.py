@@ -1,0 +1,1 @@
+"""One module per area of the pages; each is a router of HTML answers."""

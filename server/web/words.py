@@ -1,0 +1,115 @@
+"""The words, icons and tones of states: one place, so that every page says the same."""
+
+from typing import Any, Literal
+
+Tone = Literal["good", "warn", "bad", "busy", "quiet"]
+
+STATUS: dict[str, tuple[Tone, str]] = {
+    "healthy": ("good", "Healthy"),
+    "slow": ("warn", "Slow"),
+    "hung": ("bad", "Hung"),
+    "dead": ("bad", "Dead"),
+    "starting": ("busy", "Starting"),
+    "stopped": ("quiet", "Stopped"),
+    "unknown": ("quiet", "Unknown"),
+}
+
+INCIDENT: dict[str, tuple[Tone, str]] = {
+    "open": ("bad", "Open"),
+    "explained": ("bad", "Explained"),
+    "asking": ("warn", "Waiting for a decision"),
+    "acting": ("busy", "Repairing"),
+    "verifying": ("busy", "Verifying"),
+    "waiting": ("warn", "Waiting"),
+    "closed": ("good", "Closed"),
+    "escalated": ("bad", "A person is needed"),
+}
+
+ACTION: dict[str, tuple[Tone, str]] = {
+    "planned": ("quiet", "Planned"),
+    "refused": ("bad", "Refused"),
+    "asked": ("warn", "Waiting for a decision"),
+    "denied": ("quiet", "Denied"),
+    "expired": ("quiet", "Expired"),
+    "withdrawn": ("quiet", "Withdrawn"),
+    "permitted": ("busy", "Permitted"),
+    "permit_expired": ("quiet", "Permit expired"),
+    "intended": ("busy", "Running"),
+    "failed": ("bad", "Failed"),
+    "applied": ("busy", "Verifying"),
+    "verified": ("good", "Verified"),
+    "not_helped": ("bad", "Did not help"),
+    "undoing": ("busy", "Undoing"),
+    "undone": ("quiet", "Undone"),
+    "escalated": ("bad", "A person is needed"),
+    "stuck": ("bad", "Stuck: a person is needed"),
+}
+
+APPROVAL: dict[str, tuple[Tone, str]] = {
+    "pending": ("warn", "Decision needed"),
+    "approved": ("good", "Approved"),
+    "denied": ("quiet", "Denied"),
+    "expired": ("quiet", "Expired"),
+    "withdrawn": ("quiet", "Withdrawn"),
+}
+
+OVER = frozenset(
+    {
+        "refused", "denied", "expired", "withdrawn", "permit_expired", "failed", "verified",
+        "undone", "escalated", "stuck",
+    }
+)  # fmt: skip
+"""States of an action that no longer change by themselves."""
+
+REVERSIBILITY = {
+    "exact": "can be undone exactly",
+    "compensating": "can be compensated",
+    "nothing_to_undo": "leaves nothing to undo",
+    "irreversible": "can't be undone",
+}
+
+
+def state(kind: dict[str, tuple[Tone, str]], name: str) -> tuple[Tone, str]:
+    """Tone and word of a state; one this page doesn't know is shown by its own name."""
+    return kind.get(name, ("quiet", name.replace("_", " ").capitalize()))
+
+
+def short_digest(digest: str) -> str:
+    """The first ten letters of a digest: enough to compare by eye, spaced to be read aloud."""
+    return f"{digest[:5]} {digest[5:10]}"
+
+
+def diff_sign(line: str) -> Literal["minus", "plus", "same"]:
+    """What a line of a plan's diff says: something goes, something comes, or it stays."""
+    return "minus" if line.startswith("-") else "plus" if line.startswith("+") else "same"
+
+
+def figure(value: Any) -> str:
+    """A measured value for a table: numbers short, yes and no for truth, text as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(figure(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {figure(item)}" for name, item in value.items()) or "none"
+    return str(value)
+
+
+def label(name: str) -> str:
+    """A key such as `latency_ms` or `disk_free_percent` as a table's label."""
+    units = {"ms": "ms", "mb": "MB", "percent": "%", "bytes": "bytes", "seconds": "s"}
+    stem, _, unit = name.rpartition("_")
+    if stem and unit in units:
+        return f"{stem.replace('_', ' ').capitalize()} ({units[unit]})"
+    return name.replace("_", " ").capitalize()
+
+
+def count(number: int, noun: str) -> str:
+    """`1 incident`, `3 incidents`, `no incidents`."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

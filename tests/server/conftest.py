@@ -1,0 +1,120 @@
+"""The web application on a real database, people to visit it, and a server where one is needed."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from graphs.settings import Settings
+from memory.database import Database, Databases
+from memory.tables.identity import Person
+from server.app import create_app
+from server.auth import COOKIE
+from tests.fakes.clock import FakeClock
+from tests.fakes.embedded import TENANT_ID
+from tests.fakes.people import add_person, signed_in
+
+BASE = "http://localhost"
+
+
+@dataclass
+class Browser:
+    """A signed-in browser: its client, its session's token against forged forms, its person."""
+
+    client: httpx2.AsyncClient
+    csrf: str
+    person: Person
+
+    async def post(self, path: str, **form: str) -> httpx2.Response:
+        """Send a form as our own page would."""
+        return await self.client.post(path, data={"csrf": self.csrf, **form})
+
+
+def client_of(app: FastAPI, *, base: str = BASE, cookie: str | None = None) -> httpx2.AsyncClient:
+    """A client of *app* in this process; it buffers, so it isn't for endless streams."""
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    cookies = {COOKIE: cookie} if cookie else None
+    return httpx2.AsyncClient(transport=transport, base_url=base, cookies=cookies)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, control_url: str) -> Settings:
+    """Settings of an academy in a temporary home with the sample fleet described."""
+    home = tmp_path / "home"
+    for folder in ("run", "healer", "keys", "audit", "locks", "logs"):
+        (home / folder).mkdir(parents=True)
+    (home / "run" / "ports.json").write_text(
+        json.dumps({"catalog-1": 9101, "catalog-2": 9102, "front": 8400, "web-1": 8401})
+    )
+    sample = Path(__file__).resolve().parents[2] / "evals" / "worlds" / "campus" / "fleet.toml"
+    (home / "fleet.toml").write_text(sample.read_text())
+    return Settings(home=home, database_url=SecretStr(control_url))
+
+
+@pytest.fixture
+async def app(
+    settings: Settings, databases: Databases, tenant_db: Database, clock: FakeClock
+) -> FastAPI:
+    """The application over this test's databases; `tenant_db` made the first tenant."""
+    return create_app(settings, replica="web-1", databases=databases, clock=clock)
+
+
+@pytest.fixture
+async def anyone(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client that is not signed in."""
+    async with client_of(app) as client:
+        yield client
+
+
+@pytest.fixture
+async def ada(
+    app: FastAPI, control_db: Database, tenant_db: Database, clock: FakeClock
+) -> AsyncIterator[Browser]:
+    """A signed-in member of the first tenant's staff."""
+    person = await add_person(control_db, clock, "ada", **{TENANT_ID: "staff"})
+    async with browser_of(app, control_db, clock, person) as browser:
+        yield browser
+
+
+@contextlib.asynccontextmanager
+async def browser_of(
+    app: FastAPI, control: Database, clock: FakeClock, person: Person
+) -> AsyncIterator[Browser]:
+    """A browser signed in as *person*."""
+    token, csrf = await signed_in(control, clock, person, TENANT_ID)
+    async with client_of(app, cookie=token) as client:
+        yield Browser(client, csrf, person)
+
+
+@pytest.fixture
+async def bert(
+    app: FastAPI, control_db: Database, tenant_db: Database, clock: FakeClock
+) -> AsyncIterator[Browser]:
+    """A second signed-in member of staff."""
+    person = await add_person(control_db, clock, "bert", **{TENANT_ID: "staff"})
+    async with browser_of(app, control_db, clock, person) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def lea(
+    app: FastAPI, control_db: Database, tenant_db: Database, clock: FakeClock
+) -> AsyncIterator[Browser]:
+    """A signed-in learner."""
+    person = await add_person(control_db, clock, "lea", **{TENANT_ID: "learner"})
+    async with browser_of(app, control_db, clock, person) as browser:
+        yield browser
+
+
+async def until(holds: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Wait until *holds*, looking often; fail after *seconds*."""
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.01)
