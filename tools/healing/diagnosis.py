@@ -57,28 +57,40 @@ def diagnose(
     return Diagnosis(title, cause, explanation, tuple(evidence), snapshot(finding, now))
 
 
-def diagnose_crash(crash: Crash, now: Round, fleet: Fleet, *, earlier: int) -> Diagnosis:
-    """The words for a process that was replaced; *earlier* crashes count the recent ones."""
+def diagnose_crash(
+    crash: Crash, now: Round, fleet: Fleet, *, earlier: int, exit_note: str, asked: bool
+) -> Diagnosis:
+    """The words for a process that was replaced.
+
+    Args:
+        crash: what was and what is.
+        now: the round that saw it.
+        fleet: to say how the siblings are.
+        earlier: how many crashes there were in the last minutes besides this one.
+        exit_note: what the supervisor said of the end, if a look caught it.
+        asked: whether the academy's actions could be looked through for one that did it.
+    """
     name = crash.replica
     started = f", started {at_clock(crash.now.started_at)}" if crash.now.started_at else ""
     evidence = [
         _for(
             f"Process {crash.before.pid} was last seen at {at_clock(crash.last_seen)}; "
-            f"now process {crash.now.pid} runs{started}.",
+            f"now process {crash.now.pid} runs{started}."
         ),
-        _for("None of the academy's actions restarted it."),
-        _for(f"The supervisor says: {crash.exit_note}.")
-        if crash.exit_note
+        _for("None of the academy's actions restarted it.")
+        if asked
+        else _against(
+            "Whether one of the academy's actions restarted it can't be asked: the database is "
+            "down."
+        ),
+        _for(f"The supervisor says: {exit_note}.")
+        if exit_note
         else _against("The supervisor says nothing about how the old process ended."),
     ]
     evidence += _siblings(now, fleet, crash.service, name)
     if earlier:
-        evidence.append(_for(f"It ended {earlier} more times in the last minutes."))
-    why = (
-        f" The supervisor says: {crash.exit_note}."
-        if crash.exit_note
-        else " Why it ended is unknown."
-    )
+        evidence.append(_for(f"It was replaced {earlier} more times in the last minutes."))
+    why = f" The supervisor says: {exit_note}." if exit_note else " Why it ended is unknown."
     return Diagnosis(
         title=f"{name} ended and was started again",
         cause=f"Process {crash.before.pid} of {name} ended; the supervisor started a new one.",

@@ -15,6 +15,8 @@ from tools.healing.schemas import FaultKind, IncidentEventView, IncidentState, I
 
 ASKED = ("asked", "permitted")
 """Events that name a proposed action."""
+ANSWERED = ("denied", "expired", "withdrawn", "refused", "acted")
+"""Events after which nothing of the latest proposal is open."""
 MOST_NOTES = 200
 """Lines of a timeline; an incident that gets longer keeps counting nothing new."""
 
@@ -106,6 +108,7 @@ class Case:
             return
         event = IncidentEventView(at=at, kind=kind, text=text, data=data)
         self.change(at, timeline=[*self.view.timeline, event])
+        self.change(at, action_ids=self.action_ids)
 
     def note_once(self, at: datetime, text: str) -> bool:
         """Append a note unless it is the last thing that was said; whether it was new."""
@@ -145,6 +148,12 @@ class Case:
         return next(iter(event.data.get("action_ids", [])), None) if event else None
 
     @property
+    def action_ids(self) -> list[str]:
+        """Every action ever proposed for it, in order."""
+        named = [a for e in self.view.timeline for a in e.data.get("action_ids", [])]
+        return list(dict.fromkeys(named))
+
+    @property
     def acted(self) -> int:
         """How many actions were begun for it."""
         return self.count("acting")
@@ -159,6 +168,12 @@ class Case:
         """The process the latest question was about, as `pid@start`; empty when none."""
         event = self.last(*ASKED)
         return str(event.data.get("process", "")) if event else ""
+
+    @property
+    def question_open(self) -> bool:
+        """Whether the latest proposal may still be waiting for an answer or for its turn."""
+        event = self.last(*ASKED, *ANSWERED)
+        return event is not None and event.kind in ASKED
 
     @property
     def may_ask_again(self) -> bool:

@@ -1,14 +1,14 @@
 """Every query of the healing room, built from a session of the control database.
 
-`actions_on` and `open_action` read the autonomy room's table of actions, which this room never
-writes: whether a restart was one of ours is a question about actions.
+`begun_since`, `at_work` and `open_action` read the autonomy room's table of actions, which this
+room never writes: whether a restart was one of ours is a question about actions.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -141,16 +141,21 @@ class HealingRepository:
         )
         return (await self.session.scalars(query.with_for_update())).first()
 
-    async def count_open(self) -> int:
-        """How many incidents are open."""
-        query = select(func.count()).where(Incident.closed_at.is_(None)).select_from(Incident)
-        return (await self.session.scalars(query)).one()
-
     async def begun_since(self, since: datetime) -> Sequence[str]:
         """Targets of actions whose effect may have happened since *since*."""
         begun = ("intended", "applied", "verified", "not_helped", "undoing", "escalated", "stuck")
         rows = await self.session.scalars(
             select(Action.target).where(Action.state.in_(begun), Action.updated_at >= since)
+        )
+        return rows.all()
+
+    async def at_work(self, since: datetime) -> Sequence[str]:
+        """Targets on which an action that moved after *since* is at work."""
+        rows = await self.session.scalars(
+            select(Action.target).where(
+                Action.state.in_(("intended", "applied", "not_helped", "undoing")),
+                Action.updated_at >= since,
+            )
         )
         return rows.all()
 

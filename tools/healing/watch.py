@@ -107,6 +107,16 @@ class Watch:
         """Replicas this healer has seen run."""
         return frozenset(name for name, s in self.sightings.items() if s.ran)
 
+    def last_exit(self, replica: str) -> str:
+        """What the supervisor last said of how the replica's process ended."""
+        return self.sightings[replica].exit_note if replica in self.sightings else ""
+
+    def saved(self, count: int) -> None:
+        """The oldest *count* samples are in the database."""
+        for _ in range(min(count, len(self.unsaved))):
+            self.unsaved.popleft()
+        self.dropped = 0
+
     def remember(self, now: Round) -> None:
         """Take in who runs now; call it after comparing with `known`."""
         for name, look in now.looks.items():
@@ -118,8 +128,6 @@ class Watch:
                 continue
             if seen.identity is not None and not seen.identity.same(current):
                 seen.restarts += 1
-            if seen.identity is None or not seen.identity.same(current):
-                seen.exit_note = ""
             seen.identity, seen.seen_at = current, now.at
             seen.ran = seen.ran or look.facts.status == "running"
 

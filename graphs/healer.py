@@ -1,0 +1,198 @@
+"""The healer's process: looks after the fleet, and goes on when the database is away.
+
+`python -m graphs.healer`. It imports no agent, no model and no vector store, so that none of them
+can take it down. Besides the incident loop it keeps house: questions nobody answers expire, the
+head of the audit chain is signed, old signals go.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from graphs.settings import Settings, read_settings
+from memory import audit
+from memory.database import Databases
+from tools.adapters.local import LocalInfrastructure
+from tools.autonomy.gatekeeper import Gatekeeping
+from tools.autonomy.policy import AutonomyConfig
+from tools.autonomy.service import expire_due
+from tools.catalogue import build_operations
+from tools.healing.control_store import HealerDatabase
+from tools.healing.local_store import LocalStore
+from tools.healing.loop import HealingLoop
+from tools.healing.policy import HealingPolicy
+from tools.identity.service import tenant_for_host
+from tools.kit.clock import Clock, SystemClock
+from tools.kit.deps import Caller, engine
+from tools.kit.errors import Unavailable
+from tools.kit.infrastructure import Infrastructure
+from tools.kit.operation import OperationContext
+
+EXPIRE_SECONDS = 5.0
+"""How late a question that ran out may be called expired."""
+SIGN_SECONDS = 10.0
+"""How many seconds of audit rows a truncation may hide."""
+FORGET_SECONDS = 600.0
+CALL_SECONDS = 20.0
+"""How long one piece of housekeeping may take before it is tried again at its next turn."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Healer:
+    """The loop and the housekeeping around it, composed from settings."""
+
+    loop: HealingLoop
+    databases: Databases
+    database: HealerDatabase
+    settings: Settings
+    policy: HealingPolicy
+    clock: Clock
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look after the fleet until *stop* is set; actions under way are finished first."""
+        await self.loop.start()
+        chores = [
+            asyncio.create_task(self._every(seconds, name, chore, stop))
+            for seconds, name, chore in (
+                (EXPIRE_SECONDS, "expire", self._expire),
+                (SIGN_SECONDS, "sign_head", self._sign),
+                (FORGET_SECONDS, "forget_signals", self._forget),
+            )
+        ]
+        try:
+            await self.loop.run(stop)
+        finally:
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+            await self.databases.dispose()
+
+    async def _every(
+        self, seconds: float, name: str, chore: Callable[[], Awaitable[None]], stop: asyncio.Event
+    ) -> None:
+        while not stop.is_set():
+            if self.loop.store_reachable:
+                try:
+                    async with asyncio.timeout(CALL_SECONDS):
+                        await chore()
+                except Exception as error:  # met again at its next turn
+                    log.warning("healer.chore_failed", chore=name, reason=str(error)[:300])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), timeout=seconds)
+
+    async def _expire(self) -> None:
+        async with self.databases.control.unit_of_work() as session:
+            if count := await expire_due(session, self.clock):
+                log.info("approvals.expired", count=count)
+
+    async def _sign(self) -> None:
+        home = self.settings.paths
+        key = await asyncio.to_thread((home.keys / "audit.key").read_bytes)
+        heads = home.audit / f"{self.databases.control.name}.heads.jsonl"
+        async with self.databases.control.unit_of_work() as session:
+            await audit.sign_head(session, key, heads, self.clock.now())
+
+    async def _forget(self) -> None:
+        before = self.clock.now() - timedelta(hours=self.policy.signal_hours)
+        await self.database.forget_signals(before)
+
+
+def compose(
+    settings: Settings,
+    *,
+    infrastructure: Infrastructure | None = None,
+    clock: Clock | None = None,
+    policy: HealingPolicy | None = None,
+) -> Healer:
+    """A healer of the academy that *settings* name; nothing is contacted yet.
+
+    Raises:
+        memory.errors.StoreError: the database URL can't be read, or has no password yet.
+    """
+    home = settings.paths
+    time = clock or SystemClock()
+    limits = policy or HealingPolicy(probe_seconds=settings.probe_seconds)
+    fleet = infrastructure or LocalInfrastructure(
+        home.fleet_file, home.path, home.run / "ports.json", home.sockets / "supervisor.sock"
+    )
+    databases = Databases(settings.control_url, pool_size=3, tenants_kept=1)
+    database = HealerDatabase(databases.control)
+    gatekeeper = Gatekeeping(
+        databases.control,
+        build_operations(archive_folder=settings.archive_folder),
+        OperationContext(infrastructure=fleet, clock=time),
+        AutonomyConfig(locks=home.locks, approval_for=timedelta(minutes=settings.approval_minutes)),
+    )
+    loop = HealingLoop(
+        infrastructure=fleet,
+        gatekeeper=gatekeeper,
+        caller=FirstTenant(databases),
+        store=database,
+        local=LocalStore(home.healer, home.logs / "alerts.log"),
+        clock=time,
+        policy=limits,
+    )
+    return Healer(loop, databases, database, settings, limits, time)
+
+
+class FirstTenant:
+    """The healer as a caller: an engine of the first tenant, looked up once it can be."""
+
+    def __init__(self, databases: Databases) -> None:
+        self._databases = databases
+        self._caller: Caller | None = None
+
+    async def __call__(self) -> Caller:
+        """The caller.
+
+        Raises:
+            StoreUnavailable: the database can't be reached.
+            Unavailable: the academy has no tenant yet.
+        """
+        if self._caller is None:
+            async with self._databases.control.unit_of_work() as session:
+                tenant = await tenant_for_host(session, "localhost")
+            if tenant is None:
+                raise Unavailable("The academy has no tenant yet.")
+            self._caller = engine("healer", tenant_id=tenant.id, tenant_slug=tenant.slug)
+        return self._caller
+
+
+def configure_logging() -> None:
+    """One JSON object per line on standard output, which the supervisor keeps in the log file."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+
+
+async def main() -> None:
+    """Run the healer until SIGTERM or SIGINT."""
+    configure_logging()
+    stop = asyncio.Event()
+    running = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        running.add_signal_handler(number, stop.set)
+    healer = compose(read_settings())
+    log.info("healer.started", home=str(healer.settings.paths.path))
+    await healer.run(stop)
+    log.info("healer.stopped")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
