@@ -6,6 +6,7 @@ score without itself is y_i - a_i / (G^-1)_ii with G = K + lambda W^-1 and a = G
 (Rifkin and Lippert, Notes on Regularized Least Squares, 2007). So no example vouches for itself.
 """
 
+import math
 import re
 import unicodedata
 import zlib
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-DIMENSIONS = 8192
+DIMENSIONS = 4096
 RIDGE = 0.25
 """Best of 0.05 ... 1 by leave-one-out log loss on the examples."""
 MAX_CHARACTERS = 2_000
@@ -66,8 +67,6 @@ class Judgement:
     probabilities: dict[str, float]
     familiarity: float
     """Share of its character trigrams that occur in the examples: low for noise, 1 at most."""
-    similarity: float
-    """Cosine to the most similar example, 0 to 1."""
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
@@ -89,19 +88,20 @@ class Classifier:
             gram for count in counts for gram in count if len(gram) == 5 and gram[0] == "c"
         }
         seen = Counter(slot for count in counts for slot in {_slot(gram) for gram in count})
-        self._idf = np.zeros(DIMENSIONS)
-        for slot in range(DIMENSIONS):
-            self._idf[slot] = np.log((1 + len(texts)) / (1 + seen.get(slot, 0))) + 1
-        self._examples = np.stack([self._vector(count) for count in counts])
+        frequency = np.array([seen.get(slot, 0) for slot in range(DIMENSIONS)])
+        self._idf = np.log((1 + len(texts)) / (1 + frequency)) + 1
+        examples = np.empty((len(texts), DIMENSIONS), dtype=np.float32)
+        for row, count in enumerate(counts):
+            examples[row] = self._vector(count)
         target = np.array([[1.0 if y == label else -1.0 for label in self.labels] for y in labels])
         sizes = Counter(labels)
         balance = np.array([sizes[y] * len(self.labels) / len(labels) for y in labels])
-        gram = self._examples @ self._examples.T + ridge * np.diag(balance)
+        gram = (examples @ examples.T).astype(np.float64) + ridge * np.diag(balance)
         inverse = np.linalg.inv(gram)
         mean = 2 / len(self.labels) - 1
         dual = inverse @ (target - mean)
         self._bias = mean
-        self._weights = self._examples.T @ dual
+        self._weights = (examples.T @ dual.astype(np.float32)).astype(np.float64)
         left_out = target - dual / np.diag(inverse)[:, None]
         truth = np.array([self.labels.index(y) for y in labels])
         self.scale = _best_scale(left_out, truth)
@@ -119,13 +119,12 @@ class Classifier:
         return Judgement(
             probabilities={k: float(p) for k, p in zip(self.labels, chances, strict=True)},
             familiarity=known / total if total else 0.0,
-            similarity=float(np.max(self._examples @ vector)) if total else 0.0,
         )
 
     def _vector(self, count: Counter[str]) -> Floats:
         vector: Floats = np.zeros(DIMENSIONS)
         for gram, n in count.items():
-            vector[_slot(gram)] += (1 + np.log(n)) * (1.0 if gram[0] == "c" else 2.0)
+            vector[_slot(gram)] += (1 + math.log(n)) * (1.0 if gram[0] == "c" else 2.0)
         vector *= self._idf
         length = np.linalg.norm(vector)
         return vector / length if length else vector
