@@ -8,8 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from graphs import runs
-from graphs.runs import Claimed, NewEvent
+from graphs.runs import Claimed, EndState, NewEvent
 from memory.database import Database
 from tools.kit.clock import Clock
 
@@ -35,10 +37,13 @@ class EventWriter:
 
     async def emit(self, type_: str, **data: Any) -> None:
         """Add one event; stored at once, or with those that follow within `FLUSH_SECONDS`."""
-        self._buffer.append(NewEvent(type=type_, data=data, at=self._clock.now()))
+        self._add(type_, **data)
         waited = time.monotonic() - self._flushed
         if waited >= FLUSH_SECONDS or len(self._buffer) >= BATCH:
             await self.flush()
+
+    def _add(self, type_: str, **data: Any) -> None:
+        self._buffer.append(NewEvent(type=type_, data=data, at=self._clock.now()))
 
     async def flush(self) -> None:
         """Store what is waiting.
@@ -47,17 +52,18 @@ class EventWriter:
             LeaseLost: another worker has taken the thread; nothing was stored.
             StoreUnavailable: the tenant's database can't be reached.
         """
+        if not self._buffer:
+            return
+        async with self._tenant.unit_of_work() as session:
+            await self._store(session)
+
+    async def _store(self, session: AsyncSession) -> None:
         events, messages = self._buffer, self._messages
         self._buffer, self._messages = [], []
         self._flushed = time.monotonic()
-        if not events:
-            return
-        async with self._tenant.unit_of_work() as session:
-            await runs.append_events(session, self._claimed, events)
-            for message_id, text in messages:
-                await runs.store_message(
-                    session, self._claimed, message_id, text, clock=self._clock
-                )
+        await runs.append_events(session, self._claimed, events)
+        for message_id, text in messages:
+            await runs.store_message(session, self._claimed, message_id, text, clock=self._clock)
 
     async def begin(self, *, mode: str) -> None:
         """The turn begins, or begins again."""
@@ -101,23 +107,36 @@ class EventWriter:
         )
         await self.flush()
 
-    async def finish(self, interrupts: Sequence[Mapping[str, str]] = ()) -> None:
-        """The turn is over, or waits for a person."""
-        outcome: dict[str, Any] = {"type": "success"}
-        if interrupts:
-            outcome = {"type": "interrupt", "interrupts": [dict(one) for one in interrupts]}
-        await self.emit(
+    async def finish(self, state: EndState = "finished") -> None:
+        """The turn is over."""
+        await self._end(state, {"type": "success"})
+
+    async def pause(self, interrupts: Sequence[Mapping[str, str]]) -> None:
+        """The turn waits for people: each interrupt names a tool call and its approval."""
+        outcome = {"type": "interrupt", "interrupts": [dict(one) for one in interrupts]}
+        await self._end("waiting", outcome, [one["approvalId"] for one in interrupts])
+
+    async def _end(
+        self, state: EndState, outcome: dict[str, Any], approval_ids: Sequence[str] = ()
+    ) -> None:
+        self._add(
             "RUN_FINISHED",
             threadId=self._claimed.thread_id,
             runId=self._claimed.id,
             outcome=outcome,
         )
-        await self.flush()
+        async with self._tenant.unit_of_work() as session:
+            await self._store(session)
+            await runs.end_run(
+                session, self._claimed, state, clock=self._clock, approval_ids=approval_ids
+            )
 
     async def fail(self, message: str, code: str) -> None:
         """The turn ends without an answer, and says why."""
-        await self.emit("RUN_ERROR", message=message, code=code)
-        await self.flush()
+        self._add("RUN_ERROR", message=message, code=code)
+        async with self._tenant.unit_of_work() as session:
+            await self._store(session)
+            await runs.end_run(session, self._claimed, "failed", clock=self._clock, error=message)
 
     async def keep(self, message_id: str, text: str) -> None:
         """Store a whole message with the events that told it."""

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from psycopg import AsyncConnection, OperationalError
@@ -81,7 +86,7 @@ class FencedSaver(AsyncPostgresSaver):
 
     Raises:
         LeaseLost: on a write, when another worker has taken the thread.
-        StoreUnavailable: on a write, when the database can't be reached.
+        StoreUnavailable: when the database can't be reached.
     """
 
     def __init__(self, pool: CheckpointPool, fence: Fence) -> None:
@@ -103,6 +108,13 @@ class FencedSaver(AsyncPostgresSaver):
                 yield AsyncPostgresSaver(connection, serde=self.serde)
         except (OperationalError, PoolTimeout) as error:
             raise StoreUnavailable(f"Checkpoints can't be written: {error}") from error
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The newest checkpoint of a thread, or the one *config* names."""
+        try:
+            return await super().aget_tuple(config)
+        except (OperationalError, PoolTimeout) as error:
+            raise StoreUnavailable(f"Checkpoints can't be read: {error}") from error
 
     async def aput(
         self,

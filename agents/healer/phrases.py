@@ -22,7 +22,7 @@ STATUS_ES = {
     "stopped": "parado",
     "unknown": "desconocido",
 }
-KIND_ES = {
+KIND_ES: dict[str, str] = {
     "hung": "{target} está colgado: acepta conexiones y no responde",
     "dead": "{target} está caído",
     "crashed": "{target} se cayó y fue reiniciado",
@@ -144,7 +144,7 @@ def fleet(seen: Data, language: Language) -> str:
 def _incident_line(one: Data, seen: Data, language: Language) -> str:
     lasting = span(one["opened_at"], seen["looked_at"], language)
     if language == "es":
-        what = KIND_ES.get(one["kind"], one["title"]).format(target=one["target"])
+        what = str(KIND_ES.get(one["kind"], one["title"])).format(target=one["target"])
         ends = {
             "asking": " He pedido una reparación; espera aprobación en la página Ops.",
             "acting": " Se está reparando ahora.",
@@ -171,6 +171,7 @@ def _replica_line(replica: Data, now: str | None, language: Language) -> str:
 
 
 def sentence(text: str) -> str:
+    """The text with a full stop at its end."""
     words = text.strip()
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
@@ -259,8 +260,7 @@ def outcome(told: Sequence[Any], language: Language) -> str:
         if isinstance(one, str):
             lines.append(failed([one], language))
             continue
-        for action in one["actions"]:
-            lines.append(f"{action['target']}: {sentence(action['text'])}")
+        lines += [f"{a['target']}: {sentence(a['text'])}" for a in one["actions"]]
         if not one["done"]:
             last = one["text"].rsplit(". ", 1)[-1]
             if last and not any(last in line for line in lines):
