@@ -165,11 +165,11 @@ class Launcher:
     async def _start_database(self, supervision: Supervision, bootstrap: "Bootstrap") -> FirstLink:
         await supervision.start(["postgres"])
         working = asyncio.create_task(bootstrap.run())
-        crashing: dict[str, float] = {}
+        seen: dict[str, set[int]] = {}
         try:
             while not working.done():
                 await asyncio.wait({working}, timeout=POLL_SECONDS * 4)
-                await supervision.refuse_crashing(["postgres"], crashing)
+                await supervision.refuse_crashing(["postgres"], seen)
             return await working
         finally:
             working.cancel()
@@ -177,10 +177,10 @@ class Launcher:
     async def _start_pages(self, supervision: Supervision, names: tuple[str, ...]) -> None:
         await supervision.start(names)
         deadline = time.monotonic() + PAGE_SECONDS
-        crashing: dict[str, float] = {}
+        seen: dict[str, set[int]] = {}
         address = _reachable(self._settings.host)
         while await _status_of(address, self._settings.port, "/readyz") != 200:
-            await supervision.refuse_crashing(names, crashing)
+            await supervision.refuse_crashing(names, seen)
             if time.monotonic() > deadline:
                 raise Refusal(
                     Exit.START_FAILED,

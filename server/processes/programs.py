@@ -19,6 +19,8 @@ from server.processes.belonging import MARKER, instance
 WEB_REPLICAS = ("web-1", "web-2")
 LOG_BYTES = 5 * 1024 * 1024
 LOG_BACKUPS = 2
+IMPORT_SECONDS = 3
+"""A Python program that fails does so within its imports, which take a second or two."""
 PATIENT = 1000
 """Restarts before supervisord gives up on one of the academy's own programs. Their pauses grow by
 a second each, so this is days: a program that can't start is reported by the healer, and must be
@@ -39,6 +41,9 @@ class Program:
     stop_signal: str = "TERM"
     stop_seconds: int = 10
     """How long it may take to end before it is killed."""
+    settle_seconds: int = 1
+    """How long it must run to count as started; one that ends sooner is started again with growing
+    pauses, one that ends later at once."""
     retries: int = PATIENT
 
 
@@ -84,11 +89,14 @@ def academy_programs(settings: Settings, ports: Mapping[str, int]) -> list[Progr
             python("server.app", "--replica", name, "--port", str(ports[name])),
             order=30,
             stop_seconds=15,
+            settle_seconds=IMPORT_SECONDS,
         )
         for name in WEB_REPLICAS
     ]
-    found.append(Program("agents", python("graphs.worker"), order=60))
-    found.append(Program("healer", python("graphs.healer"), order=70))
+    found.append(Program("agents", python("graphs.worker"), order=60, settle_seconds=5))
+    found.append(
+        Program("healer", python("graphs.healer"), order=70, settle_seconds=IMPORT_SECONDS)
+    )
     return found
 
 
@@ -172,7 +180,7 @@ def _section(program: Program, home: Home) -> str:
 command = {command}
 autostart = false
 autorestart = true
-startsecs = 1
+startsecs = {program.settle_seconds}
 startretries = {program.retries}
 priority = {program.order}
 stopsignal = {program.stop_signal}

@@ -22,8 +22,8 @@ UP_SECONDS = 15.0
 """supervisord listens within half a second; this allows for a very busy machine."""
 POLL_SECONDS = 0.05
 GONE = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
-CRASHING_SECONDS = 6.0
-"""How long a program may keep crashing at start before the start is called failed."""
+MOST_STARTS = 4
+"""A program that was started so often before the academy is up can't be kept running."""
 LAST_LINES = 12
 
 
@@ -115,20 +115,20 @@ class Supervision:
         write_record(self._home.run / "processes.json", [*pids, *([self.pid] if self.pid else [])])
         return states
 
-    async def refuse_crashing(self, names: Iterable[str], since: dict[str, float]) -> None:
-        """Give up on a start when one of *names* keeps ending; *since* is kept between calls.
+    async def refuse_crashing(self, names: Iterable[str], seen: dict[str, set[int]]) -> None:
+        """Give up on a start when one of *names* keeps ending.
+
+        *seen* is kept between calls: the pids under which each program was met.
 
         Raises:
-            Refusal: it has been ending for some seconds; the message holds its last log lines.
+            Refusal: it was started too often; the message holds its last log lines.
         """
         states = await self.states()
         for name in names:
-            if states[name].state not in ("BACKOFF", "FATAL"):
-                if states[name].state == "RUNNING":
-                    since.pop(name, None)
-                continue
-            first = since.setdefault(name, time.monotonic())
-            if states[name].state == "FATAL" or time.monotonic() - first > CRASHING_SECONDS:
+            pids = seen.setdefault(name, set())
+            if (pid := states[name].pid) is not None:
+                pids.add(pid)
+            if states[name].state == "FATAL" or len(pids) >= MOST_STARTS:
                 raise Refusal(
                     Exit.START_FAILED,
                     f"{name} can't be kept running. The end of {self._log(name)}:\n"
