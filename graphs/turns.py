@@ -134,7 +134,10 @@ class Turns:
         threads = await self._threads_of([action_id for action_id, _ in ready])
         for action_id, purpose in ready:
             if threads.get(action_id) not in busy:
-                await self._drive(action_id, purpose)
+                self._driving.add(action_id)
+                task = asyncio.create_task(self._drive(action_id, purpose))
+                self.at_work.add(task)
+                task.add_done_callback(self.at_work.discard)
 
     async def _threads_of(self, action_ids: list[str]) -> Mapping[str, str | None]:
         async with self.services.control.unit_of_work() as session:
@@ -144,7 +147,6 @@ class Turns:
             return {row.id: row.thread_id for row in rows}
 
     async def _drive(self, action_id: str, purpose: Purpose) -> None:
-        self._driving.add(action_id)
         try:
             settled = await self.services.gatekeeper.drive(action_id, purpose)
             log.info("action.driven", action=action_id, state=settled.state)

@@ -100,7 +100,9 @@ def build_toolset() -> FunctionToolset[ToolDeps]:
 async def _look(deps: ToolDeps) -> tuple[FleetView, list[IncidentView]]:
     async with deps.control.unit_of_work() as session:
         fleet = deps.infrastructure.fleet()
-        view = await service.fleet_view(session, deps.caller, fleet, series_minutes=1)
+        view = await service.fleet_view(
+            session, deps.caller, fleet, series_minutes=0, now=deps.clock.now()
+        )
         incidents = await service.list_incidents(session, deps.caller, open_only=True)
     return view, list(incidents)
 
