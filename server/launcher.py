@@ -107,7 +107,8 @@ class Launcher:
             seed=instance(home.path),
         )
         url = f"http://{_reachable(settings.host)}:{settings.port}"
-        hold.announce(url, settings.port, bare=self._bare)
+        model = (settings.model_name or "unnamed") if settings.model_url else "embedded"
+        hold.announce(url, settings.port, bare=self._bare, model=model)
         for_children = environment(settings, os.environ)
         bootstrap = Bootstrap(settings, for_children)
         if settings.database_url is None:

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,8 @@ class Announcement:
     pid: int
     started_at: str
     bare: bool
+    model: str
+    """`embedded`, or the name of the configured model."""
 
 
 class Hold:
@@ -43,11 +45,18 @@ class Hold:
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps([own.pid, own.started]).encode(), 0)
 
-    def announce(self, url: str, port: int, *, bare: bool) -> None:
+    def announce(self, url: str, port: int, *, bare: bool, model: str) -> None:
         """Write `run/academy.json`."""
-        body = Announcement(url, port, os.getpid(), datetime.now(UTC).isoformat(), bare)
+        body = Announcement(
+            url=url,
+            port=port,
+            pid=os.getpid(),
+            started_at=datetime.now(UTC).isoformat(),
+            bare=bare,
+            model=model,
+        )
         beside = self._home.run / "academy.new"
-        beside.write_text(json.dumps(body.__dict__))
+        beside.write_text(json.dumps(asdict(body)))
         beside.replace(self._home.run / "academy.json")
 
     def release(self) -> None:
