@@ -117,6 +117,8 @@ class ActionLedger:
             except Tampered as why:
                 await self._refuse_tampered(repository, action, str(why))
                 return recorded(action), f"{action_id} was changed after it was allowed: {why}."
+            if valid.granted_by == "gate" and await repository.freezes(action.operation):
+                raise Conflict(f"{action.operation} was frozen after the gate allowed {action_id}.")
             held = [h for h in await repository.holders([action.target]) if h.id != action_id]
             if held:
                 raise held_conflict(held[0])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy import Select, and_, delete, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -256,6 +256,23 @@ class AutonomyRepository:
         if operation is not None:
             query = query.where(Freeze.operation.in_([operation, CHANGE_FREEZE]))
         return await self._all(query)
+
+    async def add_freeze(self, operation: str, reason: str, person_id: str, at: datetime) -> bool:
+        """Freeze an operation; False where it is frozen already."""
+        made = await self.session.execute(
+            upsert(Freeze)
+            .values(operation=operation, reason=reason, person_id=person_id, at=at)
+            .on_conflict_do_nothing()
+            .returning(Freeze.operation)
+        )
+        return made.first() is not None
+
+    async def remove_freeze(self, operation: str) -> bool:
+        """Lift a freeze; False where there is none."""
+        gone = await self.session.execute(
+            delete(Freeze).where(Freeze.operation == operation).returning(Freeze.operation)
+        )
+        return gone.first() is not None
 
     async def trials(self) -> dict[str, int]:
         """Stored trials per operation, under any fingerprint."""

@@ -34,12 +34,15 @@ from tools.autonomy.schemas import (
 from tools.autonomy.views import action_views, approval_view, audit_view
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
-from tools.kit.errors import Conflict, NotFound
+from tools.kit.errors import Conflict, Invalid, NotFound
 from tools.kit.ledger import Purpose
 from tools.kit.operation import Operation
 
 MOST_ROWS = 500
 """Rows one call answers at most."""
+
+MOST_REASON = 1000
+"""Characters kept of what a person says."""
 
 
 async def list_approvals(
@@ -240,7 +243,7 @@ async def release_stuck(
         raise NotFound(f"There is no action {action_id}.")
     if action.state != "stuck":
         raise Conflict(f"{action_id} is {action.state}, not stuck.", state=action.state)
-    note = f"{caller.name} looked: {audit.storable(found.strip()[:1000])}"
+    note = f"{caller.name} looked: {audit.storable(found.strip()[:MOST_REASON])}"
     await move(session, action, "escalated", at=clock.now(), actor=caller.actor, note=note)
     return (await action_views(repository, [action]))[0]
 
@@ -277,6 +280,53 @@ async def list_operations(
             )
         )
     return views
+
+
+async def freeze(
+    session: AsyncSession, caller: Caller, operation: str, *, reason: str, clock: Clock
+) -> None:
+    """A person orders that *operation* (`*` for all of them) always asks, from now on.
+
+    Raises:
+        Forbidden: no person, or no access to the fleet.
+        Invalid: no reason is given.
+        Conflict: it is frozen already.
+    """
+    person_id = require_person(caller)
+    said = audit.storable(reason.strip()[:MOST_REASON])
+    if not said:
+        raise Invalid("Say why it is frozen; everybody who is asked will read it.")
+    at = clock.now()
+    if not await AutonomyRepository(session).add_freeze(operation, said, person_id, at):
+        raise Conflict(f"{operation} is frozen already.")
+    await audit.append(
+        session,
+        at=at,
+        actor=caller.actor,
+        kind="autonomy.frozen",
+        subject=operation,
+        body={"reason": said},
+    )
+
+
+async def unfreeze(session: AsyncSession, caller: Caller, operation: str, *, clock: Clock) -> None:
+    """A person lifts a freeze; what the gate then allows still depends on evidence.
+
+    Raises:
+        Forbidden: no person, or no access to the fleet.
+        NotFound: *operation* isn't frozen by its name.
+    """
+    require_person(caller)
+    if not await AutonomyRepository(session).remove_freeze(operation):
+        raise NotFound(f"{operation} isn't frozen.")
+    await audit.append(
+        session,
+        at=clock.now(),
+        actor=caller.actor,
+        kind="autonomy.unfrozen",
+        subject=operation,
+        body={},
+    )
 
 
 async def list_audit(

@@ -1,0 +1,241 @@
+"""The gate as a function: only all seven conditions let an action run."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools.autonomy import policy
+from tools.autonomy.gate import (
+    NO_EVIDENCE,
+    BudgetFacts,
+    EvidenceFacts,
+    GateFacts,
+    judge,
+    level,
+    together,
+)
+from tools.kit.operation import Warrant
+
+WARRANT = Warrant(
+    kind="incident", id="inc-1", operation="healing.restart_replica", target="catalog/catalog-1"
+)
+BUDGET = BudgetFacts(
+    acted_last_hour=0,
+    at_work=0,
+    since_last_on_target=None,
+    unhelpful_last_day=0,
+    proposed_together=1,
+    open_questions=0,
+    freezes=(),
+)
+EVIDENCE = EvidenceFacts(trials=17, sufficient=True, fresh=True, covered=True, injection=True)
+LAWFUL = GateFacts(
+    operation="healing.restart_replica",
+    target="catalog/catalog-1",
+    risk="low",
+    reversibility="nothing_to_undo",
+    autonomous=True,
+    warrant=WARRANT,
+    cause="open",
+    evidence=EVIDENCE,
+    budget=BUDGET,
+    tainted=False,
+)
+
+
+def budget(**changes: Any) -> GateFacts:
+    return replace(LAWFUL, budget=replace(BUDGET, **changes))
+
+
+def evidence(**changes: Any) -> GateFacts:
+    return replace(LAWFUL, evidence=replace(EVIDENCE, **changes))
+
+
+def warrant(**changes: Any) -> GateFacts:
+    return replace(LAWFUL, warrant=WARRANT.model_copy(update=changes))
+
+
+def test_all_seven_conditions_run() -> None:
+    verdict = judge(LAWFUL)
+
+    assert verdict.outcome == "run"
+    assert [c.name for c in verdict.conditions if c.holds] == [
+        "allowed",
+        "evidence",
+        "fresh",
+        "covered",
+        "budget",
+        "clean",
+        "warranted",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "condition", "said"),
+    [
+        (replace(LAWFUL, risk="critical"), "allowed", "critical operation never runs alone"),
+        (replace(LAWFUL, reversibility="irreversible"), "allowed", "irreversible operation never"),
+        (replace(LAWFUL, autonomous=False), "allowed", "never runs alone"),
+        (evidence(trials=0), "evidence", NO_EVIDENCE),
+        (evidence(sufficient=False), "evidence", "17 distinct worlds tried"),
+        (evidence(fresh=False), "fresh", "gone stale"),
+        (evidence(covered=False), "covered", "outside what was tried"),
+        (replace(LAWFUL, evidence=None), "evidence", "couldn't be read"),
+        (budget(freezes=("launch week",)), "budget", "frozen: launch week"),
+        (budget(acted_last_hour=6), "budget", "6 actions of this kind in the last hour (limit 6)"),
+        (budget(proposed_together=2), "budget", "2 targets at once (blast radius 1)"),
+        (budget(at_work=1), "budget", "1 at work already (limit 1)"),
+        (budget(since_last_on_target=timedelta(minutes=9)), "budget", "9 minutes ago"),
+        (budget(since_last_on_target=timedelta(seconds=-5)), "budget", "0 minutes ago"),
+        (budget(unhelpful_last_day=1), "budget", "1 did not help within a day"),
+        (replace(LAWFUL, budget=None), "budget", "couldn't be read"),
+        (replace(LAWFUL, tainted=None), "clean", "nobody can tell"),
+        (replace(LAWFUL, tainted=True), "clean", "may have chosen the arguments"),
+        (
+            replace(LAWFUL, tainted=True, evidence=replace(EVIDENCE, injection=False)),
+            "clean",
+            "no injection was ever tried",
+        ),
+        (replace(LAWFUL, cause=None), "warranted", "couldn't be read"),
+    ],
+)
+def test_one_missing_condition_asks(facts: GateFacts, condition: str, said: str) -> None:
+    verdict = judge(facts)
+
+    assert verdict.outcome == "ask"
+    assert said in verdict.reason
+    assert condition in [c.name for c in verdict.conditions if not c.holds]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (warrant(kind="none"), "names no cause"),
+        (warrant(operation="healing.archive_old_data"), "calls for healing.archive_old_data, not"),
+        (warrant(target="catalog/catalog-2"), "about catalog/catalog-2, not catalog/catalog-1"),
+        (replace(LAWFUL, cause="missing"), "there is no incident inc-1"),
+        (replace(LAWFUL, cause="closed"), "incident inc-1 is closed"),
+        (replace(LAWFUL, cause="elsewhere"), "is about another target"),
+        (budget(open_questions=20), "20 questions wait for people already"),
+    ],
+)
+def test_what_policy_forbids_is_refused(facts: GateFacts, said: str) -> None:
+    verdict = judge(facts)
+
+    assert verdict.outcome == "refuse"
+    assert said in verdict.reason
+
+
+def test_a_tainted_run_is_clean_where_injections_were_tried_and_arguments_are_trusted() -> None:
+    assert judge(replace(LAWFUL, tainted=True, arguments_trusted=True)).outcome == "run"
+
+
+def test_the_cool_down_ends_on_time() -> None:
+    assert judge(budget(since_last_on_target=policy.COOL_DOWN)).outcome == "run"
+
+
+def test_the_strictest_verdict_decides_for_all() -> None:
+    run, ask, refuse = (
+        judge(LAWFUL),
+        judge(evidence(trials=0)),
+        judge(warrant(kind="none")),
+    )
+
+    assert together([run, run]) == run
+    assert together([run, ask]) == ask
+    assert together([ask, refuse, run]) == refuse
+
+
+def test_an_operation_stands_where_its_freeze_risk_and_evidence_put_it() -> None:
+    def stands(**changes: Any) -> tuple[str, str]:
+        values: dict[str, Any] = {
+            "risk": "low",
+            "reversibility": "exact",
+            "autonomous": True,
+            "freezes": (),
+        }
+        return level(**(values | changes))
+
+    assert stands() == ("asks", NO_EVIDENCE)
+    assert stands(freezes=("launch",)) == ("frozen", "frozen: launch")
+    assert stands(risk="critical")[1] == "a critical operation never runs alone"
+
+
+def test_the_sentence_about_the_limits_carries_their_numbers() -> None:
+    """People and models read the sentence, code the numbers: they may not drift apart."""
+    said = policy.sentence()
+
+    for part in (
+        f"{policy.ACTIONS_PER_HOUR} actions of one kind an hour",
+        f"{policy.BLAST_RADIUS} target at once",
+        f"{policy.CONCURRENT_ACTIONS} action at work",
+        f"{policy.minutes(policy.COOL_DOWN)} minutes of the last action",
+        f"{policy.FAILURES_PER_DAY} action within a day that did not help",
+    ):
+        assert part in said
+
+
+any_facts = st.builds(
+    GateFacts,
+    operation=st.sampled_from(["a", "b"]),
+    target=st.sampled_from(["x", "y"]),
+    risk=st.sampled_from(["low", "medium", "high", "critical"]),
+    reversibility=st.sampled_from(["exact", "compensating", "nothing_to_undo", "irreversible"]),
+    autonomous=st.booleans(),
+    warrant=st.builds(
+        Warrant,
+        kind=st.sampled_from(["incident", "schedule", "request", "none"]),
+        id=st.just("i"),
+        operation=st.sampled_from(["a", "b"]),
+        target=st.sampled_from(["x", "y"]),
+        text=st.just(""),
+    ),
+    cause=st.sampled_from(["open", "closed", "missing", "elsewhere", None]),
+    evidence=st.none()
+    | st.builds(
+        EvidenceFacts,
+        trials=st.integers(0, 40),
+        sufficient=st.booleans(),
+        fresh=st.booleans(),
+        covered=st.booleans(),
+        injection=st.booleans(),
+    ),
+    budget=st.none()
+    | st.builds(
+        BudgetFacts,
+        acted_last_hour=st.integers(0, 8),
+        at_work=st.integers(0, 2),
+        since_last_on_target=st.none() | st.timedeltas(timedelta(0), timedelta(hours=1)),
+        unhelpful_last_day=st.integers(0, 2),
+        proposed_together=st.integers(1, 3),
+        open_questions=st.integers(0, 25),
+        freezes=st.sampled_from([(), ("freeze",)]),
+    ),
+    tainted=st.sampled_from([True, False, None]),
+    arguments_trusted=st.booleans(),
+)
+
+
+@given(any_facts)
+def test_whatever_the_facts_nothing_runs_that_may_not(facts: GateFacts) -> None:
+    verdict = judge(facts)
+
+    assert verdict.reason.endswith(".")
+    assert len(verdict.conditions) == 7
+    if verdict.outcome == "run":
+        assert facts.risk != "critical"
+        assert facts.reversibility != "irreversible"
+        assert facts.warrant.operation == facts.operation
+        assert facts.warrant.target == facts.target
+        assert facts.cause == "open"
+        assert facts.evidence is not None
+        assert facts.evidence.trials > 0
+        assert facts.budget is not None
+        assert facts.budget.freezes == ()
+        assert facts.tainted is not None
+    else:
+        assert not all(condition.holds for condition in verdict.conditions)
