@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tools.healing.detection import Crash, Finding
+from tools.healing.findings import Crash, Finding
 from tools.healing.policy import HealingPolicy
 from tools.healing.probes import DiskLook, Look, Round
 from tools.kit.infrastructure import Fleet

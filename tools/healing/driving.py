@@ -17,6 +17,8 @@ from tools.kit.ledger import Purpose
 EXECUTOR: Literal["healer"] = "healer"
 RETRY_SECONDS = 5.0
 """Pause after an action that could not be begun."""
+LATELY_SECONDS = 10.0
+"""How long after an action a new process is taken for its doing: a few rounds."""
 RESULTS_KEPT = 200
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,7 @@ class ReadyWork:
         self._under_way: dict[tuple[str, Purpose], asyncio.Task[Settled | None]] = {}
         self._retry_at: dict[tuple[str, Purpose], float] = {}
         self._results: OrderedDict[str, Settled] = OrderedDict()
+        self._ended: dict[str, float] = {}
         self._undone: list[Settled] = []
         self._recover = True
         self._ending = False
@@ -43,6 +46,12 @@ class ReadyWork:
     def under_way(self, action_id: str | None) -> bool:
         """Whether this action is being driven now."""
         return any(action == action_id for action, _ in self._under_way)
+
+    def acted_lately(self, target: str) -> bool:
+        """Whether an action on *target* ended here within the last seconds."""
+        ended = self._ended.get(target)
+        now = asyncio.get_running_loop().time()
+        return ended is not None and now - ended <= LATELY_SECONDS
 
     def result(self, action_id: str) -> Settled | None:
         """How an action ended, if it ended here and lately."""
@@ -109,6 +118,7 @@ class ReadyWork:
 
     def _keep(self, settled: Settled) -> None:
         self._results[settled.id] = settled
+        self._ended[settled.target] = asyncio.get_running_loop().time()
         self._results.move_to_end(settled.id)
         while len(self._results) > RESULTS_KEPT:
             self._results.popitem(last=False)

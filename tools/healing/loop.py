@@ -10,22 +10,26 @@ passes over an incident whose task is still under way.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from tools.healing.case_steps import CaseSteps
-from tools.healing.detection import Crash, Finding, Picture, assess, crashes
+from tools.healing.casebook import CaseBook
+from tools.healing.detection import assess, crashes
 from tools.healing.diagnosis import diagnose, diagnose_crash
 from tools.healing.driving import ReadyWork
-from tools.healing.incidents import Case, continued, newest
+from tools.healing.findings import Crash, Finding, Picture
+from tools.healing.incidents import Case
+from tools.healing.keeping import Keeper
 from tools.healing.local_store import LocalStore, read_incidents
 from tools.healing.policy import HealingPolicy
 from tools.healing.probes import Round, look
-from tools.healing.schemas import FleetView, IncidentView
-from tools.healing.watch import Sample, Watch, fleet_view
+from tools.healing.schemas import IncidentView
+from tools.healing.store import STORE_CALL, ControlStore
+from tools.healing.watch import Watch
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
 from tools.kit.gatekeeper import Gatekeeper
@@ -33,51 +37,12 @@ from tools.kit.infrastructure import Fleet, Infrastructure
 
 HISTORY = 30
 """Rounds kept: a minute at the usual period, more than any threshold looks back."""
-STORE_CALL = 5.0
-"""Seconds a question to the database may take before it counts as not answered."""
-HELD = timedelta(seconds=90)
-"""An action that has not moved for so long was left by a process that died."""
 WORK_SECONDS = 0.5
 """How soon after an approval the healer begins."""
 RECOVER_SECONDS = 120.0
 """Recovering verifies what a dead healer had applied, which may take each action's full time."""
-SIGNALS_EVERY = timedelta(seconds=10)
-ALERTS_KEPT = 500
-"""Alert lines kept while their file can't be written."""
 
 log = structlog.get_logger(__name__)
-
-
-class ControlStore(Protocol):
-    """The control database as the loop needs it; every call may fail, and is then made again."""
-
-    async def ping(self) -> object:
-        """Return when it answers; raise when it doesn't."""
-        ...
-
-    async def open_incidents(self) -> list[IncidentView]:
-        """All open incidents with their timelines."""
-        ...
-
-    async def save(self, incidents: Sequence[IncidentView]) -> None:
-        """Write these incidents; what is there already is not written twice."""
-        ...
-
-    async def save_look(self, view: FleetView, samples: Sequence[Sample]) -> None:
-        """Write what was seen and append the samples."""
-        ...
-
-    async def begun_since(self, since: datetime) -> Sequence[str]:
-        """Targets of actions whose effect may have happened since *since*."""
-        ...
-
-    async def held(self, since: datetime) -> Sequence[str]:
-        """Targets on which an action that moved after *since* is at work."""
-        ...
-
-    async def open_action(self, incident_id: str) -> tuple[str, str | None, str] | None:
-        """Id, approval and state of the action that an incident still holds its target with."""
-        ...
 
 
 class HealingLoop:
@@ -101,20 +66,12 @@ class HealingLoop:
         self._policy = policy
         self._watch = Watch(policy)
         self._rounds: deque[Round] = deque(maxlen=HISTORY)
-        self._cases: dict[str, Case] = {}
-        self._closed: deque[Case] = deque(maxlen=policy.kept_incidents)
+        self._book = CaseBook(closed=policy.kept_incidents)
+        self._keeper = Keeper(self._book, self._watch, local, store, clock)
         self._began: datetime | None = None
-        self._picture: Picture | None = None
-        self._fleet: Fleet | None = None
+        self._last: tuple[Picture, Fleet] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._alerts: deque[str] = deque(maxlen=ALERTS_KEPT)
-        self._local_problem = ""
-        self._store_problem = ""
-        self._met_store = False
         self._syncing: asyncio.Task[None] | None = None
-        self._signals_at: datetime | None = None
-        self._written: dict[str, int] = {}
-        self._held: frozenset[str] = frozenset()
         self.work = ReadyWork(gatekeeper)
         self._steps = CaseSteps(
             gatekeeper=gatekeeper,
@@ -123,14 +80,19 @@ class HealingLoop:
             work=self.work,
             clock=clock,
             policy=policy,
-            alert=self._alert,
+            alert=self._keeper.alert,
         )
 
     @property
     def cases(self) -> list[IncidentView]:
         """All open incidents and the last closed ones, newest first."""
-        views = [c.view for c in (*self._cases.values(), *self._closed)]
-        return sorted(views, key=lambda v: v.opened_at, reverse=True)
+        return self._book.views
+
+    @property
+    def problems(self) -> list[str]:
+        """What the healer could not see or write."""
+        seen = list(self._rounds[-1].problems) if self._rounds else []
+        return seen + self._keeper.problems
 
     @property
     def store_reachable(self) -> bool:
@@ -141,15 +103,14 @@ class HealingLoop:
         """Take over what the last healer left: from files, and from the database if it answers."""
         state = await asyncio.to_thread(self._local.read_state)
         for view in await asyncio.to_thread(read_incidents, self._local.folder):
-            self._adopt(Case(view))
+            self._book.add(Case(view))
         if state is not None:
             try:
                 self._watch.from_json(state["replicas"])
             except (KeyError, TypeError, ValueError) as error:
                 log.warning("healer.state_unreadable", error=str(error))
         try:
-            async with asyncio.timeout(STORE_CALL):
-                await self._meet_store()
+            await self._keeper.meet_store()
         except Exception as error:  # any failure means the same here: go on from the files
             log.info("healer.starts_from_files", reason=str(error)[:200])
 
@@ -188,7 +149,7 @@ class HealingLoop:
         except Exception as error:
             log.info("healer.work_not_read", reason=str(error)[:200])
         for settled in self.work.take_undone():
-            for case in (*self._cases.values(), *self._closed):
+            for case in self._book:
                 if settled.id in case.action_ids:
                     case.add(self._clock.now(), "undone", f"Its action was undone: {settled.text}")
 
@@ -198,7 +159,6 @@ class HealingLoop:
         now = await look(
             self._infrastructure, fleet, self._store, clock=self._clock, policy=self._policy
         )
-        self._fleet = fleet
         self._began = self._began or now.at
         first = not self._rounds
         self._rounds.append(now)
@@ -213,27 +173,35 @@ class HealingLoop:
             began=self._began,
             seen_running=self._watch.seen_running(),
         )
-        self._picture = picture
         self._watch.judge(picture)
         self._watch.measure(now, fleet)
         for crash in replaced:
             self._meet_crash(crash, now, fleet)
         for finding in picture.findings:
             self._meet_finding(finding, picture, now, fleet)
-        for case in list(self._cases.values()):
+        for case in self._book.under_care:
             if case.is_open:
-                self._steps.advance(case, picture, now, fleet, self._overtaken(case))
-        self._settle_closed()
-        await self._write_files(picture, fleet)
+                self._steps.advance(
+                    case,
+                    picture,
+                    now,
+                    fleet,
+                    overtaken=self._book.overtaker(case, picture),
+                    # Before the first contact an older incident of the same fault may be stored.
+                    reachable=self.store_reachable and self._keeper.met_store,
+                )
+        self._book.settle()
+        self._last = (picture, fleet)
+        await self._keeper.write_files(picture, fleet, self.problems)
         if self.store_reachable and (self._syncing is None or self._syncing.done()):
-            self._syncing = self._spawn(self._sync())
+            self._syncing = self._spawn(self._keeper.sync(picture, fleet, self.problems))
         return picture
 
     async def quiet(self) -> None:
         """Wait until no task is under way; rounds made by hand use it."""
         while pending := {
             *self._tasks,
-            *(c.task for c in self._cases.values() if c.task and not c.task.done()),
+            *(c.task for c in self._book if c.task and not c.task.done()),
             *self.work.tasks,
         }:
             await asyncio.wait(pending)
@@ -241,10 +209,10 @@ class HealingLoop:
     async def close(self) -> None:
         """End between steps: actions under way are finished, the last state is written."""
         await self.work.finish()
-        for task in (*self._tasks, *(c.task for c in self._cases.values() if c.task)):
+        for task in (*self._tasks, *(c.task for c in self._book if c.task)):
             task.cancel()
-        if self._picture is not None and self._fleet is not None:
-            await self._write_files(self._picture, self._fleet)
+        if self._last is not None:
+            await self._keeper.write_files(*self._last, self.problems)
 
     # What a round met
 
@@ -264,7 +232,7 @@ class HealingLoop:
     def _meet_crash(self, crash: Crash, now: Round, fleet: Fleet) -> None:
         target = f"{crash.service}/{crash.replica}"
         exit_note = self._watch.last_exit(crash.replica) or crash.exit_note
-        if self._acted_upon(target):
+        if self._acted_upon(target) or self.work.acted_lately(target):
             return
         self._spawn(self._look_into_crash(crash, target, exit_note, now, fleet))
 
@@ -276,7 +244,7 @@ class HealingLoop:
         if self.store_reachable:
             try:
                 async with asyncio.timeout(STORE_CALL):
-                    begun = await self._store.begun_since(crash.last_seen - timedelta(seconds=30))
+                    begun = await self._store.begun_since(crash.last_seen)
                 if target in begun:
                     return
                 asked = True
@@ -287,15 +255,15 @@ class HealingLoop:
             f"Process {crash.before.pid} was replaced by process {crash.now.pid}; "
             "none of the academy's actions did it."
         )
-        for case in self._cases.values():
-            if case.is_open and case.view.target == target and case.view.kind != "crashed":
-                case.note_once(at, words)
-                return
-        earlier = self._recent_crashes(target, at)
+        if (other := self._book.other_on(target, than="crashed")) is not None:
+            other.note_once(at, words)
+            return
+        window = timedelta(seconds=self._policy.crash_loop_seconds)
+        earlier = self._book.crashes(target, at, window)
         diagnosis = diagnose_crash(
             crash, now, fleet, earlier=earlier, exit_note=exit_note, asked=asked
         )
-        open_case = self._case("crashed", target)
+        open_case = self._book.find("crashed", target)
         if open_case is not None:
             open_case.add(at, "detected", words, again=True)
         else:
@@ -316,22 +284,13 @@ class HealingLoop:
         """Whether an action, the healer's or one asked for in the chat, is at work on *target*."""
         ours = any(
             c.view.target == target and self.work.under_way(c.action_id)
-            for c in self._cases.values()
+            for c in self._book.under_care
         )
-        return ours or target in self._held
-
-    def _recent_crashes(self, target: str, at: datetime) -> int:
-        window = timedelta(seconds=self._policy.crash_loop_seconds)
-        return sum(
-            event.kind == "detected" and at - event.at <= window
-            for case in (*self._cases.values(), *self._closed)
-            if case.view.kind == "crashed" and case.view.target == target
-            for event in case.view.timeline
-        )
+        return ours or target in self._keeper.held
 
     def _meet_finding(self, finding: Finding, picture: Picture, now: Round, fleet: Fleet) -> None:
         symptoms = picture.symptoms.get(finding.target, ())
-        case = self._case(finding.kind, finding.target)
+        case = self._book.find(finding.kind, finding.target)
         if case is not None:
             self._steps.more_symptoms(case, symptoms)
             return
@@ -351,155 +310,11 @@ class HealingLoop:
         )
 
     def _opened(self, case: Case) -> None:
-        self._cases[case.id] = case
+        self._book.add(case)
         log.warning(
             "incident.opened", incident=case.id, kind=case.view.kind, target=case.view.target
         )
-        self._alert("OPEN", case, case.view.cause)
-
-    def _case(self, kind: str, target: str) -> Case | None:
-        return next(
-            (
-                c
-                for c in self._cases.values()
-                if c.is_open and c.view.kind == kind and c.view.target == target
-            ),
-            None,
-        )
-
-    def _overtaken(self, case: Case) -> Case | None:
-        """A younger incident of another kind on the same replica, which tells what is so now."""
-        picture = self._picture
-        if picture is None or picture.finding(case.view.kind, case.view.target):
-            return None
-        return next(
-            (
-                c
-                for c in self._cases.values()
-                if c.is_open
-                and c is not case
-                and c.view.target == case.view.target
-                and c.view.kind in ("hung", "dead")
-                and c.view.opened_at > case.view.opened_at
-            ),
-            None,
-        )
-
-    def _settle_closed(self) -> None:
-        for case in [c for c in self._cases.values() if not c.is_open and not c.busy]:
-            del self._cases[case.id]
-            self._closed.append(case)
-
-    # Files
-
-    def _alert(self, word: str, case: Case, text: str) -> None:
-        at = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        line = " ".join(f"{at} {word} {case.id} {case.view.title}: {text}".split())
-        self._alerts.append(line)
-
-    @property
-    def problems(self) -> list[str]:
-        """What the healer could not see or write."""
-        found = list(self._rounds[-1].problems) if self._rounds else []
-        found += [p for p in (self._local_problem, self._store_problem) if p]
-        if self._watch.dropped:
-            found.append(
-                f"{self._watch.dropped} signal samples were dropped while the database was down."
-            )
-        return found
-
-    async def _write_files(self, picture: Picture, fleet: Fleet) -> None:
-        cases = [*self._cases.values(), *self._closed]
-        versions = {c.id: c.version for c in cases}
-        views = self.cases
-        view = fleet_view(self._watch, fleet, picture, views, self.problems, with_series=False)
-        charts: FleetView | None = None
-        if self._signals_at is None or picture.at - self._signals_at >= SIGNALS_EVERY:
-            self._signals_at = picture.at
-            charts = fleet_view(self._watch, fleet, picture, views, [], with_series=True)
-        state = {"replicas": self._watch.to_json(), "at": picture.at.isoformat()}
-        changed = versions != self._written
-        alerts = list(self._alerts)
-
-        def write() -> None:
-            if changed:
-                self._local.write_incidents(views)
-            self._local.write_fleet(view)
-            self._local.write_state(state)
-            if charts is not None:
-                self._local.write_signals(charts)
-            for line in alerts:
-                self._local.alert(line)
-                self._alerts.remove(line)
-
-        try:
-            await asyncio.to_thread(write)
-        except OSError as error:
-            if not self._local_problem:
-                log.error("healer.files_not_written", error=str(error))
-            self._local_problem = f"The healer's files can't be written: {error.strerror or error}."
-            return
-        self._local_problem = ""
-        self._written = versions
-
-    # The control database
-
-    def _adopt(self, case: Case) -> None:
-        if case.is_open:
-            self._cases[case.id] = case
-        else:
-            self._closed.appendleft(case)
-
-    async def _meet_store(self) -> None:
-        """On first contact: merge what the database has with what the files had."""
-        for stored in await self._store.open_incidents():
-            mine = next(
-                (c for c in (*self._cases.values(), *self._closed) if c.id == stored.id), None
-            )
-            twin = self._case(stored.kind, stored.target)
-            if mine is not None:
-                mine.view = newest([mine.view, stored])
-            elif twin is not None:
-                del self._cases[twin.id]
-                twin.view = continued(stored, twin.view)
-                twin.version += 1
-                self._cases[twin.id] = twin
-            else:
-                self._cases[stored.id] = Case(stored, saved=True)
-        self._met_store = True
-
-    async def _sync(self) -> None:
-        """Write to the database what it lacks; what fails is written next time."""
-        try:
-            async with asyncio.timeout(STORE_CALL):
-                if not self._met_store:
-                    await self._meet_store()
-                self._held = frozenset(await self._store.held(self._clock.now() - HELD))
-                dirty = [c for c in (*self._cases.values(), *self._closed) if c.dirty]
-                if dirty:
-                    versions = [c.version for c in dirty]
-                    await self._store.save([c.view for c in dirty])
-                    for case, version in zip(dirty, versions, strict=True):
-                        case.saved = version
-                if self._picture is not None and self._fleet is not None:
-                    view = fleet_view(
-                        self._watch,
-                        self._fleet,
-                        self._picture,
-                        self.cases,
-                        self.problems,
-                        with_series=False,
-                    )
-                    samples = list(self._watch.unsaved)[:2000]
-                    await self._store.save_look(view, samples)
-                    self._watch.saved(len(samples))
-            self._store_problem = ""
-        except Exception as error:  # kept in memory and files, written when it is back
-            text = str(error).splitlines()
-            reason = text[0][:200] if text else type(error).__name__
-            if not self._store_problem:
-                log.warning("healer.store_not_written", error=reason)
-            self._store_problem = f"The database could not be written: {reason}."
+        self._keeper.alert("OPEN", case, case.view.cause)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +18,10 @@ from tools.healing.schemas import IncidentView
 
 LOOK = ("", "")
 """Key of the row that says when the healer looked and what it could not see."""
+
+
+AT_WORK = ("intended", "applied", "not_helped", "undoing")
+"""States of an action whose effect may be happening."""
 
 
 class HealingRepository:
@@ -142,10 +146,15 @@ class HealingRepository:
         return (await self.session.scalars(query.with_for_update())).first()
 
     async def begun_since(self, since: datetime) -> Sequence[str]:
-        """Targets of actions whose effect may have happened since *since*."""
-        begun = ("intended", "applied", "verified", "not_helped", "undoing", "escalated", "stuck")
+        """Targets of actions at work now, or whose effect was recorded after *since*."""
+        ended = ("verified", "undone", "escalated", "stuck", "failed")
         rows = await self.session.scalars(
-            select(Action.target).where(Action.state.in_(begun), Action.updated_at >= since)
+            select(Action.target).where(
+                or_(
+                    Action.state.in_(AT_WORK),
+                    and_(Action.state.in_(ended), Action.updated_at >= since),
+                )
+            )
         )
         return rows.all()
 
@@ -153,7 +162,7 @@ class HealingRepository:
         """Targets on which an action that moved after *since* is at work."""
         rows = await self.session.scalars(
             select(Action.target).where(
-                Action.state.in_(("intended", "applied", "not_helped", "undoing")),
+                Action.state.in_(AT_WORK),
                 Action.updated_at >= since,
             )
         )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from tools.healing.detection import Identity, identity
+from tools.healing.findings import Identity, identity
 from tools.healing.policy import HealingPolicy
 from tools.kit.errors import Conflict, Forbidden, NotFound, Unavailable
 from tools.kit.infrastructure import (

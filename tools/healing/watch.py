@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tools.healing.detection import Assessment, Identity, Picture, identity
+from tools.healing.findings import Assessment, Identity, Picture, identity
 from tools.healing.policy import HealingPolicy
 from tools.healing.probes import Round
 from tools.healing.schemas import (
