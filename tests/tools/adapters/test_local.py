@@ -62,7 +62,7 @@ def supervised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]
             "web-1": python(ANSWERS, ports["web-1"]),
             "healer": python(STUBBORN),
         },
-        options={"healer": "stopsignal=KILL"},
+        options={"healer": "stopsignal=KILL", "stubborn-1": "stopwaitsecs=4"},
     )
     (home / "fleet.toml").write_text(FLEET)
     (home / "data" / "catalog" / "exports").mkdir(parents=True)
