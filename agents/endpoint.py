@@ -9,16 +9,17 @@ wrong with the model leaves it as one of `agents/errors.py`.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 import structlog
+from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -31,10 +32,12 @@ from agents.errors import (
     EndpointRefused,
     EndpointTimeout,
     EndpointUnavailable,
+    MalformedArguments,
     ModelError,
 )
 from agents.metering import Budgets, RunMeter, current_meter
 from agents.retries import RETRIED, GiveUp, next_try, retry_after
+from agents.routing import RouteDecision
 from agents.tokens import PER_MESSAGE, TokenCounter, byte_bound, local_counter, request_tokens
 from agents.translation import translate
 from agents.wire import Answer, StreamReader, error_text, read_body
@@ -126,6 +129,30 @@ class Endpoint:
         return OpenAIChatModel(
             self.config.model_name(role), provider=OpenAIProvider(openai_client=self._openai)
         )
+
+    async def route(self, messages: Sequence[BaseMessage]) -> RouteDecision:
+        """Ask the router; call it inside `run`.
+
+        Raises:
+            MalformedArguments: the decision doesn't fit its schema.
+            UnknownTool: the router called something else.
+            BrokenAnswer: it answered in words only.
+            ModelError: whatever else went wrong.
+        """
+        chat = self.chat("router").with_structured_output(
+            RouteDecision, method="function_calling", include_raw=True
+        )
+        answer = await chat.ainvoke(list(messages))
+        assert isinstance(answer, dict)
+        if isinstance(answer["parsed"], RouteDecision):
+            return answer["parsed"]
+        meter = current_meter.get()
+        if meter is not None and meter.findings:
+            raise meter.findings[0]
+        problem = answer["parsing_error"]
+        if problem is not None:
+            raise MalformedArguments(f"The router's decision can't be used: {_brief(problem)}")
+        raise BrokenAnswer("The router answered in words where a decision was asked for.")
 
     @asynccontextmanager
     async def run(self, run_id: str) -> AsyncIterator[RunMeter]:
@@ -309,6 +336,8 @@ class _CheckedStream(httpx2.AsyncByteStream):
         try:
             async for data in self._response.aiter_bytes():
                 self._reader.feed(data)
+                if self._reader.done:
+                    self._check.book(self._reader.end())
                 yield data
         except httpx2.TimeoutException as error:
             raise EndpointTimeout("The model stopped in the middle of its answer.") from error
@@ -337,6 +366,12 @@ def _decoded(headers: httpx2.Headers) -> httpx2.Headers:
 def _request_json(body: bytes) -> dict[str, Any]:
     value = json.loads(body) if body else {}
     return value if isinstance(value, dict) else {}
+
+
+def _brief(problem: Exception) -> str:
+    if isinstance(problem, ValidationError):
+        return "; ".join(str(one["msg"]) for one in problem.errors(include_url=False)[:3])
+    return str(problem).splitlines()[0][:300]
 
 
 def _words(error: Exception) -> str:

@@ -126,12 +126,15 @@ def read_body(body: bytes) -> Answer:
 
 
 class StreamReader:
-    """Reads a server-sent event stream of chunks. Feed it bytes, then call `end`."""
+    """Reads a server-sent event stream of chunks. Feed it bytes, then call `end`.
+
+    `done` says that the end mark was read: clients stop reading there, before the body ends.
+    """
 
     def __init__(self) -> None:
         self.answer = Answer()
         self._rest = b""
-        self._done = False
+        self.done = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes, however they are cut.
@@ -152,7 +155,7 @@ class StreamReader:
         """
         if self._rest.strip():
             self._line(self._rest.rstrip(b"\r"))
-        if not self._done and self.answer.finish is None:
+        if not self.done and self.answer.finish is None:
             raise BrokenAnswer(
                 "The model's answer broke off in the middle. What it said so far may be incomplete."
             )
@@ -163,7 +166,7 @@ class StreamReader:
             return
         data = line[5:].strip()
         if data == b"[DONE]":
-            self._done = True
+            self.done = True
             return
         value = _json(data.decode("utf-8", errors="replace"))
         for choice in _choices(value)[:1]:
