@@ -56,6 +56,8 @@ class DoorAnswer(Value):
     text: str
     done: bool
     """Whether every action did what it should."""
+    not_begun: int
+    """Actions that were left alone because one before them did not do what it should."""
     actions: list[SettledAnswer]
 
 
@@ -204,6 +206,7 @@ class GatedToolset(WrapperToolset[ToolDeps]):
             text += f" The {left} after it {'was' if left == 1 else 'were'} not begun."
         return DoorAnswer(
             text=text,
+            not_begun=left,
             done=not left and all(one.state in GOOD for one in settled),
             actions=[
                 SettledAnswer(

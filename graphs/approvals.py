@@ -21,8 +21,10 @@ from tools.autonomy.repository import AutonomyRepository
 from tools.kit.clock import Clock
 
 SUPERSEDED = "The person went on without deciding; the question was withdrawn and nothing was done."
-TURNS_KEPT = 12
-"""Turns of a specialist's history that are kept; older ones are summed up by the thread itself."""
+TURNS_KEPT = 8
+"""Turns of a specialist's history that are kept."""
+HISTORY_CHARACTERS = 40_000
+"""Longest history kept, about 10,000 tokens: a turn of several model calls sends it each time."""
 
 SETTLED = {
     "denied": "The person said no; nothing was done.",
@@ -71,15 +73,21 @@ def load_history(text: str | None) -> list[ModelMessage]:
 
 
 def dump_history(messages: Sequence[ModelMessage]) -> str:
-    """A specialist's history as JSON, cut at the beginning of a turn to its last `TURNS_KEPT`."""
+    """A specialist's history as JSON, cut at the beginning of a turn to the last few of them.
+
+    At most `TURNS_KEPT` turns and `HISTORY_CHARACTERS` letters are kept, and always the last turn.
+    """
     starts = [
         index
         for index, message in enumerate(messages)
         if isinstance(message, ModelRequest)
         and any(isinstance(part, UserPromptPart) for part in message.parts)
     ]
-    first = starts[-TURNS_KEPT] if len(starts) > TURNS_KEPT else 0
-    return ModelMessagesTypeAdapter.dump_json(list(messages[first:])).decode()
+    for first in starts[-TURNS_KEPT:]:
+        text = ModelMessagesTypeAdapter.dump_json(list(messages[first:])).decode()
+        if len(text) <= HISTORY_CHARACTERS or first == starts[-1]:
+            return text
+    return ModelMessagesTypeAdapter.dump_json(list(messages)).decode()
 
 
 def close_open_calls(

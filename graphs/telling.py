@@ -106,4 +106,4 @@ def shown(part: ToolReturnPart | RetryPromptPart) -> str:
     text = getattr(part.content, "text", None)
     if text is None and isinstance(part.content, dict):
         text = part.content.get("text")
-    return text if isinstance(text, str) else part.model_response_str()
+    return text if isinstance(text, str) else part.model_response_str(wrap_if_error=False)

@@ -45,14 +45,14 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
         "autonomy",
         r"autonom|run alone|on (?:your|its) own|without (?:asking|approval)|por tu cuenta",
     ),
-    ("log", r"\blogs?\b|registros? de"),
     ("audit", r"\baudit|auditoria"),
+    ("log", r"\blogs?\b|registros? de"),
     (
         "actions",
         r"what (?:did|have) (?:you|we)|last action|actions?\b|have you done|did you do|done today|"
         r"que (?:hiciste|has hecho|se hizo)|acciones",
     ),
-    ("why", r"\bwhy\b|cause\b|reason|explain|explica|por ?que|what happened|que paso"),
+    ("why", r"\bwhy\b|\bcauses?\b|\breason|explain|explica|por ?que|what happened|que paso"),
     ("restart", r"restart|reboot|relaunch|bounce|reinici|rearranc"),
     ("archive", r"archiv|free (?:up )?(?:some )?(?:disk|space)|clean up|libera"),
     ("incidents", r"incident|outage|alerts?\b|went wrong|crash|incidente|averia"),

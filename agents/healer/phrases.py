@@ -53,6 +53,10 @@ FIXED: dict[str, dict[Language, str]] = {
             "o en la página Ops."
         ),
     },
+    "left": {
+        "en": "All right: I leave it as it is and ask for nothing.",
+        "es": "De acuerdo: lo dejo como está y no pido nada.",
+    },
     "unclear": {
         "en": (
             "I don't understand that. Do you want to know how a service is doing, or have one "
@@ -64,6 +68,7 @@ FIXED: dict[str, dict[Language, str]] = {
         ),
     },
 }
+NEGATED = re.compile(r"\b(?:dont|do not|never|not|no|stop|leave|nunca|deja)\b")
 RETRY_TAIL = re.compile(r"\s*Fix the errors and try again\.\s*$")
 POINTS_BACK = re.compile(r"\b(?:it|that|this one|them|lo|eso|esa|ese)\b|(?:lo|la)$")
 
@@ -144,7 +149,8 @@ def fleet(seen: Data, language: Language) -> str:
 def _incident_line(one: Data, seen: Data, language: Language) -> str:
     lasting = span(one["opened_at"], seen["looked_at"], language)
     if language == "es":
-        what = str(KIND_ES.get(one["kind"], one["title"])).format(target=one["target"])
+        name = one["replica"] or one["service"]
+        what = str(KIND_ES.get(one["kind"], one["title"])).format(target=name)
         ends = {
             "asking": " He pedido una reparación; espera aprobación en la página Ops.",
             "acting": " Se está reparando ahora.",
@@ -184,7 +190,10 @@ def services(told: Sequence[Data], seen: Data, language: Language) -> str:
 def _service(one: Data, seen: Data, language: Language) -> str:
     verb = "is" if language == "en" else "está"
     lines = [f"{one['name']} {verb} {status_word(one['status'], language)}."]
+    told = {i["replica"] for i in seen["incidents"] if i["service"] == one["name"]}
     for replica in one["replicas"]:
+        if replica["name"] in told:
+            continue
         figures = ", ".join(_figure(name, value) for name, value in replica["signals"].items())
         lines.append(
             f"- {_replica_line(replica, seen['looked_at'], language)[:-1]}"
@@ -242,15 +251,32 @@ def _asked(call: Call, name: str, language: Language) -> str:
     return f"archive old data of {name}" if language == "en" else f"archivar datos viejos de {name}"
 
 
-def not_asked(intent: Intent, unsure: Sequence[str]) -> str:
-    """No door was opened: what was unclear, or how to say it."""
+def not_asked(intent: Intent, text: str, unsure: Sequence[str], example: str) -> str:
+    """No door was opened: what was unclear, that nothing happens, or how to say it."""
     if unsure:
         return " ".join(unsure)
-    verb = "restart" if intent.kind == "restart" else "archive old data of"
+    if NEGATED.search(plain(text).replace("\u2019", "").replace("'", "")):
+        return FIXED["left"][intent.language]
+    verbs = {
+        ("restart", "en"): "restart",
+        ("restart", "es"): "reinicia",
+        ("archive", "en"): "archive old data of",
+        ("archive", "es"): "archiva los datos viejos de",
+    }
+    verb = verbs[intent.kind, intent.language]
     if intent.language == "es":
-        verb = "reinicia" if intent.kind == "restart" else "archiva los datos viejos de"
-        return f"No he pedido nada. Si quieres que lo pida, dilo así: «{verb} catalog»."
-    return f"I have asked for nothing. If you want it done, say it plainly: “{verb} catalog”."
+        return f"No he pedido nada. Si quieres que lo pida, dilo así: «{verb} {example}»."
+    return f"I have asked for nothing. If you want it done, say it plainly: “{verb} {example}”."
+
+
+DONE_ES = {
+    "verified": "hecho, y ha ayudado.",
+    "undone": "deshecho.",
+    "failed": "ha fallado; nada cambió.",
+    "escalated": "hace falta una persona.",
+    "stuck": "no se sabe si ocurrió; hace falta una persona.",
+    "withdrawn": "retirado; no se hizo nada.",
+}
 
 
 def outcome(told: Sequence[Any], language: Language) -> str:
@@ -260,9 +286,20 @@ def outcome(told: Sequence[Any], language: Language) -> str:
         if isinstance(one, str):
             lines.append(failed([one], language))
             continue
-        lines += [f"{a['target']}: {sentence(a['text'])}" for a in one["actions"]]
-        if not one["done"]:
-            last = one["text"].rsplit(". ", 1)[-1]
-            if last and not any(last in line for line in lines):
-                lines.append(sentence(last))
+        lines += [_ended(action, language) for action in one["actions"]]
+        if one["not_begun"]:
+            left = one["not_begun"]
+            lines.append(
+                f"{left} more {'was' if left == 1 else 'were'} not begun."
+                if language == "en"
+                else f"Quedan {left} sin empezar."
+            )
     return "\n".join(lines)
+
+
+def _ended(action: Data, language: Language) -> str:
+    name = action["target"].rsplit("/", 1)[-1]
+    if language == "en":
+        return f"{name}: {sentence(action['text'])}"
+    _, _, measured = action["text"].partition(". ")
+    return f"{name}: {DONE_ES.get(action['state'], action['state'])} {measured}".rstrip()

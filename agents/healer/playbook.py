@@ -35,10 +35,11 @@ class HealerPlaybook:
         """The next tool calls, or the words that end the turn."""
         intent = intent_of(turn.user_text)
         results = {result.name: result for result in turn.results}
-        if any(name in results for name in DOORS):
-            told = [result.data for result in turn.results if result.name in DOORS]
-            return Reply(text=phrases.outcome(told, intent.language))
-        if failed := [result.data for result in turn.results if isinstance(result.data, str)]:
+        told = [(result.name, answer_of(result)) for result in turn.results]
+        if any(name in DOORS for name, _ in told):
+            opened = [answer for name, answer in told if name in DOORS]
+            return Reply(text=phrases.outcome(opened, intent.language))
+        if failed := [answer for _, answer in told if isinstance(answer, str)]:
             return Reply(text=phrases.failed(failed, intent.language))
         if intent.kind == "undo" and not turn.results:
             return Reply(calls=(Call("undo_action", {}),))
@@ -59,7 +60,8 @@ class HealerPlaybook:
         named = names_in(turn.user_text, fleet)
         if intent.kind in ("restart", "archive"):
             reading = read_requests(turn.user_text, fleet)
-            return self._door(turn, intent, reading, seen)
+            named_one = named[0][0] if named else None
+            return self._door(turn, intent, reading, seen, named_one)
         if intent.kind == "why":
             return self._why(intent, results, seen, named[0][0] if named else None)
         if intent.kind == "log" and named:
@@ -77,7 +79,14 @@ class HealerPlaybook:
             return Reply(text=phrases.services(told, seen, intent.language))
         return Reply(text=phrases.fleet(seen, intent.language))
 
-    def _door(self, turn: Turn, intent: Intent, reading: Reading, seen: dict[str, Any]) -> Reply:
+    def _door(
+        self,
+        turn: Turn,
+        intent: Intent,
+        reading: Reading,
+        seen: dict[str, Any],
+        named: str | None,
+    ) -> Reply:
         calls = []
         for request in reading.requests:
             if request.operation == "restart":
@@ -88,7 +97,8 @@ class HealerPlaybook:
         if not calls and phrases.points_back(turn.user_text):
             calls = _for_the_incident(intent, seen)
         if not calls:
-            return Reply(text=phrases.not_asked(intent, reading.unsure))
+            example = named or _an_example(seen)
+            return Reply(text=phrases.not_asked(intent, turn.user_text, reading.unsure, example))
         return Reply(text=phrases.asking(calls, seen, intent.language), calls=tuple(calls))
 
     def _why(
@@ -115,6 +125,14 @@ class HealerPlaybook:
         return Reply(text=recounting.why(explained, actions, service, intent.language))
 
 
+def answer_of(result: ToolResult) -> Any:
+    """A tool's figures, or the sentence it said instead of them."""
+    data = result.data
+    if isinstance(data, dict) and set(data) == {"error"}:
+        return str(data["error"])
+    return data
+
+
 def fleet_of(seen: Mapping[str, Any]) -> Fleet:
     """Names of services and replicas as the fleet tool told them, for reading a sentence."""
     return Fleet(
@@ -137,6 +155,11 @@ def fleet_of(seen: Mapping[str, Any]) -> Fleet:
 def _first_replica(seen: Mapping[str, Any], service: str) -> str | None:
     one = next((s for s in seen["services"] if s["name"] == service), None)
     return one["replicas"][0]["name"] if one and one["replicas"] else None
+
+
+def _an_example(seen: Mapping[str, Any]) -> str:
+    own = [s["name"] for s in seen["services"] if s["kind"] == "fleet"]
+    return own[0] if own else "catalog"
 
 
 def _for_the_incident(intent: Intent, seen: Mapping[str, Any]) -> list[Call]:

@@ -16,6 +16,10 @@ from tools.kit.infrastructure import Fleet
 
 PASTED_CHARACTERS = 1_500
 """A longer message is taken for pasted text: nobody types an instruction of that length."""
+TOO_LONG = (
+    f"The message has more than {PASTED_CHARACTERS:,} characters, so nothing in it is taken as an "
+    "instruction; say what you want in a short message."
+)
 CLAUSE_WORDS = 40
 """A longer clause is prose, not an instruction."""
 NAME_SIMILARITY = 0.75
@@ -75,7 +79,7 @@ def read_requests(words: str, fleet: Fleet) -> Reading:
     found: list[Request] = []
     unsure: list[str] = []
     if len(words) > PASTED_CHARACTERS:
-        return Reading((), ())
+        return Reading((), (TOO_LONG,))
     for clause in _clauses(_own_words(words, names), names):
         requests, question = _read_clause(clause, names)
         found += [request for request in requests if request not in found]

@@ -46,6 +46,7 @@ class ReplicaAnswer(Value):
 class ServiceAnswer(Value):
     """One service in short."""
 
+    text: str
     name: str
     title: str
     kind: str
@@ -131,7 +132,9 @@ def _fleet_text(view: FleetView, incidents: Sequence[IncidentView]) -> str:
 
 
 def _service_answer(view: ServiceView, *, signals: bool) -> ServiceAnswer:
+    well = sum(one.status == "healthy" for one in view.replicas)
     return ServiceAnswer(
+        text=f"{view.name} is {view.status}: {well} of {len(view.replicas)} replicas healthy.",
         name=view.name,
         title=view.title,
         kind=view.kind,
@@ -312,9 +315,10 @@ def _warrant(
                 target=target,
                 text=incident.title,
             )
+    unclear = "".join(f" {sentence}" for sentence in deps.asked.unsure)
     raise Forbidden(
-        f"Nobody asked to {asked} {target} in this message and no open incident calls for it; "
-        f"the person has to say so, such as “{asked} {replica or service}”."
+        f"The message doesn't ask to {asked} {target} and no open incident calls for it; "
+        f"the person has to say so, such as “{asked} {replica or service}”.{unclear}"
     )
 
 
