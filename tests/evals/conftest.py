@@ -81,7 +81,7 @@ def campus() -> Iterator[Campus]:
     data = database.data.resolve()
     try:
         supervised.start()
-        asyncio.run(wait_until_up(settings.control_url))
+        asyncio.run(wait_until_up(database))
         asyncio.run(upgrade(settings.control_url))
         started = Campus(settings, supervised, ports)
         for name in ("catalog-1", "catalog-2"):

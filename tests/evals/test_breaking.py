@@ -165,7 +165,7 @@ async def test_the_database_is_stopped_and_started_and_the_log_file_has_both(
         ("break.kill", False),
         ("break.postgres_start", True),
     ]
-    await wait_until_up(whole.settings.control_url)
+    await wait_until_up(whole.settings.embedded_postgres)
 
 
 @pytest.mark.parametrize(

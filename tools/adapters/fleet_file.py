@@ -192,7 +192,8 @@ def programs(
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
         for replica in service.replicas:
-            argv = [sys.executable, "-m", entry.program, "--home", str(home)]
+            # -P: nothing in the working folder may stand in for a module of ours.
+            argv = [sys.executable, "-P", "-m", entry.program, "--home", str(home)]
             argv += ["--replica", replica.name]
             if entry.http:
                 argv += ["--port", str(ports[replica.name])]

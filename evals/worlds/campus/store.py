@@ -105,7 +105,10 @@ class Store:
                 self._connection = await self._connect()
             cursor = await self._connection.execute(query, values)
             rows = await cursor.fetchall() if cursor.description is not None else []
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.DataError:
+            raise
+        except psycopg.Error as error:
+            # A missing table counts too: the next connection makes it again.
             self._drop()
             raise self._down(str(error).strip().splitlines()[0]) from error
         self.note = ""
@@ -141,7 +144,7 @@ class Store:
 
     async def _create(self) -> None:
         """Make the database; the replica that comes second finds it made."""
-        server = make_conninfo(self._url, dbname="postgres", connect_timeout=2)
+        server = make_conninfo(self._url, connect_timeout=2)
         connection = await psycopg.AsyncConnection.connect(server, autocommit=True)
         try:
             # template0 has no connections that could be in the way.

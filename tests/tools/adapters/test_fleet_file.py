@@ -111,7 +111,7 @@ def test_programs_carry_their_arguments_and_hide_the_password(tmp_path: Path) ->
 
     assert [program.name for program in found] == replica_names(CAMPUS)
     first = found[0].argv
-    assert first[1:3] == ("-m", "evals.worlds.campus.catalog")
+    assert first[1:4] == ("-P", "-m", "evals.worlds.campus.catalog")
     assert first[first.index("--port") + 1] == str(ports["catalog-1"])
     assert not any("secret" in argument for program in found for argument in program.argv)
     kept = Path(first[first.index("--database-file") + 1])
