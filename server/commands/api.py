@@ -125,7 +125,7 @@ class Api:
 
     def _unreachable(self) -> Refusal:
         return Refusal(
-            Exit.NOT_RUNNING,
+            Exit.UNAVAILABLE,
             f"The academy of {self._place} doesn't answer at {self._client.base_url}. It may be"
             " starting or stopping; `academy status` shows its processes.",
         )

@@ -33,5 +33,8 @@ def print_json(value: Any) -> None:
 
 
 def console() -> Console:
-    """Where a person reads; colours only on a terminal."""
-    return Console(highlight=False)
+    """Where a person reads; colours on a terminal only, and wide lines where there is none."""
+    found = Console(highlight=False)
+    if not found.is_terminal:
+        found.width = 200
+    return found
