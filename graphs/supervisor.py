@@ -222,7 +222,9 @@ async def _work(
             memory=services.memory,
             thread_id=context.thread_id,
             run_id=state["run_id"],
-            asked=read_requests(state["text"], services.infrastructure.fleet()),
+            asked=read_requests(
+                state["text"], services.infrastructure.fleet(), before=_said_before(state)
+            ),
             taint=taint,
         ),
         limits=step_limits(),
@@ -237,6 +239,11 @@ async def _work(
     if isinstance(told.output, DeferredToolRequests):
         return {**after, "pending": pending_calls(told.output)}
     return {**after, "pending": [], "position": position + 1}
+
+
+def _said_before(state: TurnState) -> str:
+    """What the person wrote in the turn before this one."""
+    return next((t["text"] for t in reversed(state.get("talk", [])) if t["role"] == "user"), "")
 
 
 def _remembered(state: TurnState) -> str | None:

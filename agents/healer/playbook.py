@@ -25,6 +25,8 @@ FIRST: dict[str, Call] = {
 """The one tool that answers a kind of question."""
 LOOKS_FIRST = ("status", "restart", "archive", "log", "why")
 """Kinds that may name a service: the fleet says which names there are."""
+SHORT = 4
+"""Words of an answer such as "catalog", "yes please" or "the second one"."""
 DOORS = ("restart_replica", "archive_old_data", "undo_action")
 
 
@@ -43,7 +45,7 @@ class HealerPlaybook:
             return Reply(text=phrases.failed(failed, intent.language))
         if intent.kind == "undo" and not turn.results:
             return Reply(calls=(Call("undo_action", {}),))
-        if intent.kind in LOOKS_FIRST:
+        if intent.kind in LOOKS_FIRST or _may_answer(intent, turn.user_text):
             if "fleet_status" not in results:
                 return Reply(calls=(Call("fleet_status", {}),))
             return self._with_fleet(turn, intent, results)
@@ -58,8 +60,9 @@ class HealerPlaybook:
         seen: dict[str, Any] = results["fleet_status"].data
         fleet = fleet_of(seen)
         named = names_in(turn.user_text, fleet)
-        if intent.kind in ("restart", "archive"):
-            reading = read_requests(turn.user_text, fleet)
+        before = next((m.text for m in reversed(turn.messages) if m.role == "user"), "")
+        reading = read_requests(turn.user_text, fleet, before=before)
+        if intent.kind in ("restart", "archive") or reading.requests:
             named_one = named[0][0] if named else None
             return self._door(turn, intent, reading, seen, named_one)
         if intent.kind == "why":
@@ -77,6 +80,8 @@ class HealerPlaybook:
         if named:
             told = [r.data for r in turn.results if r.name == "service_status"]
             return Reply(text=phrases.services(told, seen, intent.language))
+        if intent.kind == "unclear":
+            return Reply(text=phrases.fixed(intent))
         return Reply(text=phrases.fleet(seen, intent.language))
 
     def _door(
@@ -123,6 +128,11 @@ class HealerPlaybook:
             return Reply(calls=(Call("explain_incident", {"incident_id": incidents[0]["id"]}),))
         explained = results["explain_incident"].data if "explain_incident" in results else None
         return Reply(text=recounting.why(explained, actions, service, intent.language))
+
+
+def _may_answer(intent: Intent, text: str) -> bool:
+    """Whether this may complete what was said before: a name, or a yes."""
+    return intent.kind == "unclear" and len(text.split()) <= SHORT
 
 
 def answer_of(result: ToolResult) -> Any:

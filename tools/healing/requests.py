@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
-from tools.kit.asked import Reading, Request, RequestedOperation
+from tools.kit.asked import Reading, Request, RequestedOperation, Unfinished
 from tools.kit.infrastructure import Fleet
 
 PASTED_CHARACTERS = 1_500
@@ -43,6 +43,7 @@ POLITE = _words(
     "me gustaria the a"
 )
 """Words that may stand before the verb of an instruction."""
+YES = _words("yes yeah ok okay exactly right si vale claro")
 MODAL = _words("can could would will puedes podrias")
 """Words that make a question an instruction: "can you restart catalog?"."""
 NEGATIONS = _words(
@@ -73,19 +74,47 @@ _CLAUSES = re.compile(
 _WORD = re.compile(r"[^\W_][\w./-]*[^\W_]|[^\W_]", re.UNICODE)
 
 
-def read_requests(words: str, fleet: Fleet) -> Reading:
-    """The instructions in *words* that name their target among the services of *fleet*."""
+def read_requests(words: str, fleet: Fleet, *, before: str = "") -> Reading:
+    """The instructions in *words* that name their target among the services of *fleet*.
+
+    *before* is what the same person wrote just before: where that was an instruction without a
+    usable target and *words* is nothing but a name (or a yes to the name that was offered), the
+    two together are the instruction.
+    """
+    if len(words) > PASTED_CHARACTERS:
+        return Reading((), (TOO_LONG,))
     names = _names(fleet)
     found: list[Request] = []
     unsure: list[str] = []
-    if len(words) > PASTED_CHARACTERS:
-        return Reading((), (TOO_LONG,))
+    unfinished: Unfinished | None = None
     for clause in _clauses(_own_words(words, names), names):
-        requests, question = _read_clause(clause, names)
+        requests, question, lacking = _read_clause(clause, names)
         found += [request for request in requests if request not in found]
         if question and question not in unsure:
             unsure.append(question)
-    return Reading(tuple(found), tuple(unsure))
+        unfinished = unfinished or lacking
+    if not found and not unsure and before:
+        open_ = read_requests(before, fleet).unfinished
+        if open_ and (completed := _completed(words, open_, names)):
+            return Reading((completed,))
+    return Reading(tuple(found), tuple(unsure), None if found else unfinished)
+
+
+def _completed(
+    words: str, open_: Unfinished, names: dict[str, tuple[str, str | None]]
+) -> Request | None:
+    """The instruction that *words* complete, where they are a name or a yes and nothing else."""
+    tokens = [_plain(word) for word in _WORD.findall(words)]
+    named = [names[token] for token in tokens if token in names]
+    rest = [token for token in tokens if token not in names and token not in POLITE]
+    if rest or len(named) > 1 or words.rstrip().endswith("?"):
+        return None
+    target = named[0] if named else open_.meant if YES.intersection(tokens) else None
+    if target is None:
+        return None
+    service, replica = target
+    replica = None if open_.operation == "archive" else replica
+    return Request(open_.operation, service, replica, f"{open_.operation} {replica or service}")
 
 
 def names_in(words: str, fleet: Fleet) -> list[tuple[str, str | None]]:
@@ -166,22 +195,24 @@ def _parts(sentence: str, names: Collection[str]) -> list[str]:
 
 def _read_clause(
     clause: str, names: dict[str, tuple[str, str | None]]
-) -> tuple[list[Request], str | None]:
-    """The requests of one clause, or the question it raises."""
+) -> tuple[list[Request], str | None, Unfinished | None]:
+    """The requests of one clause; or the question it raises, and what would answer it."""
     tokens = [_plain(word) for word in _WORD.findall(clause)]
     if "…" in clause or not tokens or len(tokens) > CLAUSE_WORDS:
-        return [], None
+        return [], None, None
     at = next((i for i, token in enumerate(tokens) if token in VERBS), None)
     if at is None or any(token not in POLITE for token in tokens[:at]):
-        return [], None
+        return [], None, None
     operation = VERBS[tokens[at]]
     rest = tokens[at + 1 :]
     if clause.endswith("?") and not MODAL.intersection(tokens[:at]):
-        return [], f"Is “{clause}” a question, or shall I do it? Say it without the question mark."
+        question = f"Is “{clause}” a question, or shall I do it? Say it without the question mark."
+        return [], question, None
     if CONDITIONS.intersection(rest):
-        return [], "I can't wait for a condition or a time; say it when it should happen now."
+        question = "I can't wait for a condition or a time; say it when it should happen now."
+        return [], question, None
     if operation == "undo":
-        return [_undo(clause, rest)], None
+        return [_undo(clause, rest)], None, None
     return _targets(operation, clause, rest, names)
 
 
@@ -195,7 +226,7 @@ def _targets(
     clause: str,
     rest: list[str],
     names: dict[str, tuple[str, str | None]],
-) -> tuple[list[Request], str | None]:
+) -> tuple[list[Request], str | None, Unfinished | None]:
     requests: list[Request] = []
     for index, token in enumerate(rest):
         if token in STOPS:
@@ -208,11 +239,13 @@ def _targets(
                 Request(operation, service, None if operation == "archive" else replica, clause)
             )
         elif near := _near(token, names):
-            return [], f"There is no “{token}”; did you mean {near}?"
+            question = f"There is no “{token}”; did you mean {near}?"
+            return [], question, Unfinished(operation, names[near])
     if requests:
-        return requests, None
+        return requests, None, None
     listed = ", ".join(sorted({service for service, _ in names.values()}))
-    return [], f"Which service do you mean? There are {listed}."
+    question = f"Which service do you mean? There are {listed}."
+    return [], question, Unfinished(operation, None)
 
 
 def _near(token: str, names: Collection[str]) -> str | None:

@@ -29,12 +29,23 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """An instruction that lacked its target, for the next message to complete."""
+
+    operation: RequestedOperation
+    meant: tuple[str, str | None] | None
+    """Service and replica a misspelt name probably stands for: "yes" completes it."""
+
+
+@dataclass(frozen=True)
 class Reading:
     """Everything a message asks for, and what could not be told."""
 
     requests: tuple[Request, ...] = ()
     unsure: tuple[str, ...] = ()
     """Sentences to ask the person with, where an instruction was heard but not understood."""
+
+    unfinished: Unfinished | None = None
 
     def find(
         self, operation: RequestedOperation, service: str, replica: str | None
