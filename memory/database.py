@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
@@ -42,6 +43,25 @@ def read_url(url: str) -> URL:
     if not parsed.database:
         raise StoreError(f"The database URL names no database; write it as {right}.")
     return parsed.set(drivername="postgresql+psycopg")
+
+
+def plain(url: URL) -> str:
+    """The URL as libpq reads it, password included.
+
+    SQLAlchemy's own rendering writes a space as `+`, which libpq takes for a plus sign.
+    """
+    user = quote(url.username or "", safe="")
+    if url.password is not None:
+        user += f":{quote(str(url.password), safe='')}"
+    host = quote(url.host or "", safe=":")
+    if ":" in host:
+        host = f"[{host}]"
+    at = f"{user}@" if user else ""
+    port = f":{url.port}" if url.port else ""
+    query = urlencode(url.normalized_query, doseq=True, quote_via=quote, safe="")
+    return f"postgresql://{at}{host}{port}/{quote(url.database or '', safe='')}" + (
+        f"?{query}" if query else ""
+    )
 
 
 def place(url: URL) -> str:
@@ -92,6 +112,11 @@ class Database:
         return self._url.database
 
     @property
+    def user(self) -> str:
+        """Who it connects as."""
+        return self._url.username or ""
+
+    @property
     def url(self) -> str:
         """The URL for SQLAlchemy, password included: hand it on, never print it."""
         return self._url.render_as_string(hide_password=False)
@@ -99,7 +124,7 @@ class Database:
     @property
     def plain_url(self) -> str:
         """The URL for psycopg, LangGraph and procrastinate, password included."""
-        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return plain(self._url)
 
     @property
     def busy(self) -> bool:

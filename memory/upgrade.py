@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import URL, Connection, func, select, text
-from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import leases, library_tables, provision
@@ -32,6 +32,8 @@ WAIT_SECONDS = 300.0
 POLL_SECONDS = 0.2
 LEASE_TABLE = Shared.metadata.tables[Lease.__tablename__]
 VERSION_TABLE = "alembic_version"
+FORBIDDEN = "42501"
+"""SQLSTATE `insufficient_privilege`."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ async def _read_status(target: _Target) -> DatabaseStatus:
     database = Database(target.url, pool_size=1)
     try:
         async with database.unit_of_work() as session:
-            revision = await _revision(session)
+            revision = await _revision(database, session)
             if revision is None:
                 return _judge(target, None, "It has no schema yet; run `academy db upgrade`.")
             library = library_tables.LIBRARIES[target.family.name]
@@ -189,7 +191,7 @@ def _refuse_outside(found: list[DatabaseStatus]) -> None:
             raise SchemaMismatch(entry.note)
 
 
-async def _revision(session: AsyncSession) -> int | None:
+async def _revision(database: Database, session: AsyncSession) -> int | None:
     """The revision a database carries, or None where it has no schema."""
     if await session.scalar(select(func.to_regclass(VERSION_TABLE))) is None:
         return None
@@ -198,8 +200,8 @@ async def _revision(session: AsyncSession) -> int | None:
         return None
     if not str(name).isdigit():
         raise SchemaMismatch(
-            f"It carries the schema revision {name!r}, which isn't one of the academy's; name a"
-            " database of its own."
+            f"{database.name} carries the schema revision {name!r}, which isn't one of the"
+            " academy's; name a database of its own."
         )
     return int(name)
 
@@ -207,7 +209,7 @@ async def _revision(session: AsyncSession) -> int | None:
 async def _refuse_foreign(control: Database) -> None:
     """A database that holds somebody else's tables isn't taken over."""
     async with control.unit_of_work() as session:
-        if await _revision(session) is not None:
+        if await _revision(control, session) is not None:
             return
         names = (
             await session.scalars(
@@ -231,12 +233,23 @@ async def _ensure_lease_table(control: Database) -> None:
             async with control.unit_of_work() as session:
                 connection = await session.connection()
                 await connection.run_sync(LEASE_TABLE.create, checkfirst=True)
-        except (IntegrityError, ProgrammingError):
+        except (IntegrityError, ProgrammingError) as error:
+            _refuse_if_forbidden(error, control)
             # Two upgraders made it in the same moment; the second look finds it.
             if attempt == 2:
                 raise
         else:
             return
+
+
+def _refuse_if_forbidden(error: DBAPIError, database: Database) -> None:
+    """A user who may not create tables is told how to be allowed to."""
+    if getattr(error.orig, "sqlstate", None) == FORBIDDEN:
+        user = database.user
+        raise StoreError(
+            f"The database user {user} may not create tables in {database.name}. Make it the owner"
+            f' with: ALTER DATABASE "{database.name}" OWNER TO "{user}";'
+        ) from error
 
 
 class _StillHolding:
@@ -363,7 +376,7 @@ async def _bring(target: _Target) -> list[str]:
     database = Database(target.url, pool_size=1)
     try:
         async with database.unit_of_work() as session:
-            before = await _revision(session)
+            before = await _revision(database, session)
             if before is None or before < target.family.head:
                 connection = await session.connection()
                 if before is not None:
@@ -375,6 +388,9 @@ async def _bring(target: _Target) -> list[str]:
         line = await library_tables.bring_up_to_date(database, target.family.name)
         if line:
             done.append(line)
+    except ProgrammingError as error:
+        _refuse_if_forbidden(error, database)
+        raise
     finally:
         await database.dispose()
     return done

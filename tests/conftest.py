@@ -42,7 +42,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         with (server.data / "postgresql.conf").open("a") as file:
             file.write("\nfsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
         process = start_postgres(server)
-        asyncio.run(_prepare_master(server.url(MASTER)))
+        asyncio.run(_prepare_master(server))
         yield server
     finally:
         if process:
@@ -52,9 +52,9 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-async def _prepare_master(url: str) -> None:
-    await wait_until_up(url)
-    await upgrade(url)
+async def _prepare_master(server: EmbeddedPostgres) -> None:
+    await wait_until_up(server)
+    await upgrade(server.url(MASTER))
 
 
 @pytest.fixture

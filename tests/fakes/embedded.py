@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,27 +18,23 @@ TENANT_ID = "ten-test"
 
 def start_postgres(server: EmbeddedPostgres) -> subprocess.Popen[bytes]:
     """Start the embedded server as supervisord does, its log beside its data."""
-    log = server.password_file.parent / "postgres.log"
+    log = server.data.parent / "postgres.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "memory.embedded_postgres"),
-                *("--data", str(server.data), "--sockets", str(server.sockets)),
-                *("--password-file", str(server.password_file)),
-            ],
+            server.command,
             cwd=Path(__file__).parent.parent,
             stdout=file,
             stderr=file,
         )
 
 
-async def wait_until_up(url: str, *, seconds: float = START_SECONDS) -> None:
-    """Poll until a server answers at *url* (its database may be missing)."""
+async def wait_until_up(server: EmbeddedPostgres, *, seconds: float = START_SECONDS) -> None:
+    """Poll until the server answers."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            async with provision.connection_beside(read_url(url)):
+            async with provision.connection_beside(read_url(server.url("postgres"))):
                 return
         except StoreUnavailable:
             if time.monotonic() > deadline:

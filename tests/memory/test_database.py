@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import func, select, text
 
-from memory.database import Database, Databases
-from memory.tables.identity import Person
+from memory.database import Database, Databases, read_url
+from memory.errors import StoreError, StoreUnavailable, WritesKept
+from memory.tables.identity import Person, TenantRecord
 from tests.fakes.clock import FakeClock
 from tests.fakes.embedded import TENANT_ID
 
@@ -50,3 +51,98 @@ async def test_the_first_tenant_has_a_database_of_its_own(
         assert await session.scalar(text("SELECT to_regclass('person')")) is None
     assert await databases.tenant(TENANT_ID) is tenant_db
     assert tenant_db.name != databases.control.name
+
+
+async def test_an_unknown_tenant_is_refused(databases: Databases) -> None:
+    with pytest.raises(StoreError, match="no tenant ten-none"):
+        await databases.tenant("ten-none")
+
+
+async def test_only_so_many_tenant_pools_stay_open_and_none_in_use_is_closed(
+    control_url: str, tenant_db: Database, clock: FakeClock
+) -> None:
+    databases = Databases(control_url, tenants_kept=2)
+    async with databases.control.unit_of_work() as session:
+        for index in range(4):
+            session.add(
+                TenantRecord(
+                    id=f"ten-{index}",
+                    slug=f"t{index}",
+                    name=f"T{index}",
+                    database=tenant_db.name,
+                    server_url=None,
+                    theme={},
+                    fleet=False,
+                    created_at=clock.now(),
+                )
+            )
+    first = await databases.tenant("ten-0")
+    async with first.unit_of_work() as session:
+        for index in (1, 2, 3):
+            async with (await databases.tenant(f"ten-{index}")).unit_of_work() as other:
+                assert await other.scalar(text("SELECT 1")) == 1
+        assert await databases.tenant("ten-0") is first
+        assert await session.scalar(text("SELECT 1")) == 1
+        open_pools = await session.scalar(
+            text(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    await databases.dispose()
+
+    assert open_pools <= 2
+
+
+async def test_what_must_stay_stays_though_an_error_is_raised(
+    control_db: Database, clock: FakeClock
+) -> None:
+    class Counted(ValueError, WritesKept):
+        pass
+
+    async def count_and_refuse() -> None:
+        async with control_db.unit_of_work() as session:
+            session.add(person(clock))
+            raise Counted
+
+    with pytest.raises(Counted):
+        await count_and_refuse()
+    async with control_db.unit_of_work() as session:
+        assert await session.scalar(select(func.count()).select_from(Person)) == 1
+
+
+async def test_a_database_that_is_gone_is_unavailable_and_its_password_is_not_shown(
+    control_url: str,
+) -> None:
+    url = read_url(control_url).set(query={"host": "/tmp/nowhere"}, password="sesame")
+    database = Database(url.render_as_string(hide_password=False))
+
+    with pytest.raises(StoreUnavailable, match="on /tmp/nowhere") as refusal:
+        await database.ping()
+
+    assert "sesame" not in f"{refusal.value}{database!r}"
+
+
+async def test_a_server_that_ends_our_session_is_unavailable_and_then_used_again(
+    control_db: Database,
+) -> None:
+    async def be_ended() -> None:
+        async with control_db.unit_of_work() as session:
+            await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(StoreUnavailable):
+        await be_ended()
+    await control_db.ping()
+
+
+async def test_a_pool_that_stays_busy_is_unavailable_rather_than_a_hang(
+    control_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memory.database.POOL_SECONDS", 0.1)
+    database = Database(control_url, pool_size=1)
+    async with database.unit_of_work() as one, database.unit_of_work() as two:
+        await one.execute(text("SELECT 1"))
+        await two.execute(text("SELECT 1"))
+        with pytest.raises(StoreUnavailable, match="busy"):
+            await database.ping()
+    await database.dispose()
