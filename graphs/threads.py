@@ -195,12 +195,19 @@ def _message_view(message: Message) -> MessageView:
 
 
 async def post_message(
-    session: AsyncSession, caller: Caller, thread_id: str, text: str, clock: Clock
+    session: AsyncSession,
+    caller: Caller,
+    thread_id: str,
+    text: str,
+    clock: Clock,
+    *,
+    key: str | None = None,
 ) -> RunView:
     """Store what the person wrote and queue the run that answers it.
 
     A run waiting for a decision is superseded when the worker takes this one up: it first closes
-    the open question, so that nobody can approve what the conversation has left behind.
+    the open question, so that nobody can approve what the conversation has left behind. The same
+    *key* sent twice to one thread (a double click, a repeated request) answers the first run.
 
     Raises:
         NotFound: no such thread of this caller.
@@ -215,6 +222,12 @@ async def post_message(
             f"The message has {len(words):,} characters; at most {MESSAGE_CHARACTERS:,} are taken."
         )
     thread = await own_thread(session, caller, thread_id, lock=True)
+    if key:
+        sent = await session.scalar(
+            select(Run).where(Run.thread_id == thread_id, Run.input["key"].astext == key).limit(1)
+        )
+        if sent is not None:
+            return run_view(sent)
     waiting = await session.scalar(
         select(func.count()).where(Run.thread_id == thread_id, Run.state == "queued")
     )
@@ -228,7 +241,7 @@ async def post_message(
         thread_id=thread_id,
         person_id=_owner(caller),
         kind="message",
-        input={"text": words, "caller": caller_data(caller)},
+        input={"text": words, "caller": caller_data(caller), "key": key},
         state="queued",
         error=None,
         attempts=0,
@@ -302,6 +315,16 @@ async def get_run(session: AsyncSession, caller: Caller, run_id: str) -> RunView
     if run is None or run.person_id != _owner(caller):
         raise NotFound("There is no such run of yours.")
     return run_view(run)
+
+
+async def first_event(session: AsyncSession, caller: Caller, run_id: str) -> int | None:
+    """Number of the first event of the caller's run; None while it hasn't begun."""
+    query = (
+        select(func.min(RunEvent.seq))
+        .join(Thread, Thread.id == RunEvent.thread_id)
+        .where(RunEvent.run_id == run_id, Thread.person_id == _owner(caller))
+    )
+    return await session.scalar(query)
 
 
 def caller_data(caller: Caller) -> dict[str, Any]:

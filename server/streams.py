@@ -14,6 +14,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 
 from graphs.threads import EventView, events_after
+from memory.database import Database
 from memory.errors import StoreError
 from server.lifespan import Services
 from tools.kit.deps import Caller
@@ -37,6 +38,12 @@ RUN_OVER = ("RUN_FINISHED", "RUN_ERROR")
 Batch = Sequence[EventView]
 
 
+async def look(database: Database, caller: Caller, thread_id: str, after: int) -> Batch:
+    """The next events numbered above *after*, at most `BATCH`."""
+    async with database.unit_of_work() as session:
+        return await events_after(session, caller, thread_id, after, BATCH)
+
+
 async def follow(
     services: Services,
     caller: Caller,
@@ -55,8 +62,8 @@ async def follow(
     while not services.draining.is_set():
         pause = POLL_SECONDS
         try:
-            async with database.unit_of_work() as session:
-                events = await events_after(session, caller, thread_id, after, BATCH)
+            # Shielded: a client that leaves in the middle of a query must not cost a connection.
+            events = await asyncio.shield(look(database, caller, thread_id, after))
         except StoreError:
             events, pause = [], STORE_WAIT_SECONDS
         now = time.monotonic()

@@ -92,7 +92,14 @@ async def as_ag_ui(batch: Batch) -> bytes:
     responses={**EVENT_STREAM, **declared(404, 409)},
 )
 async def post_message(
-    services: ServicesDep, visitor: Member, thread_id: ThreadId, body: NewMessage
+    services: ServicesDep,
+    visitor: Member,
+    thread_id: ThreadId,
+    body: NewMessage,
+    idempotency_key: Annotated[
+        str | None,
+        Header(max_length=64, description="Sent again with the same key, nothing is said twice."),
+    ] = None,
 ) -> StreamingResponse:
     """Streams this turn until it ends or waits for a person.
 
@@ -101,10 +108,13 @@ async def post_message(
     """
     database = await services.tenant_database(visitor.caller.tenant_id)
     async with database.unit_of_work() as session:
-        run = await threads.post_message(
-            session, visitor.caller, thread_id, body.text, services.clock
-        )
         before = (await threads.get_thread(session, visitor.caller, thread_id, messages=1)).last_seq
+        run = await threads.post_message(
+            session, visitor.caller, thread_id, body.text, services.clock, key=idempotency_key
+        )
+        begun = await threads.first_event(session, visitor.caller, run.id)
+        if begun is not None:  # sent before: the whole of its answer
+            before = begun - 1
     return stream(
         services,
         follow(services, visitor.caller, thread_id, before),

@@ -19,6 +19,7 @@ class Overview:
 
     approvals: list[ApprovalView]
     incidents: list[IncidentView]
+    """Open ones that no approval here is about."""
     fleet: bool
     """Whether the visitor may see these at all."""
 
@@ -53,11 +54,15 @@ async def approvals_named(
 async def overview(
     services: Services, visitor: Visitor, *, leave_out: str | None = None
 ) -> Overview:
-    """Pending approvals (those of thread *leave_out* stand in it already) and open incidents."""
+    """Pending approvals and the open incidents that none of them is about.
+
+    Approvals of thread *leave_out* are left out: they stand in the conversation already.
+    """
     if not visitor.caller.may_fleet:
         return Overview([], [], fleet=False)
     async with services.databases.control.unit_of_work() as session:
         pending = await autonomy.list_approvals(session, visitor.caller, state="pending")
         incidents = await healing.list_incidents(session, visitor.caller, open_only=True)
     elsewhere = [a for a in pending if leave_out is None or a.thread_id != leave_out]
-    return Overview(elsewhere, incidents, fleet=True)
+    asked_for = {a.incident_id for a in elsewhere}
+    return Overview(elsewhere, [i for i in incidents if i.id not in asked_for], fleet=True)

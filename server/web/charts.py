@@ -3,6 +3,7 @@
 The line's shape says what happened, the caption says it in words, and a table holds the figures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,15 +11,22 @@ from tools.healing.schemas import Series
 
 WIDTH, HEIGHT, MARGIN = 240.0, 56.0, 4.0
 MOST_POINTS = 120
-TABLE_ROWS = 8
+LEAST_SPREAD = 0.2
+"""The axis spans at least this share of the highest value, so that noise doesn't look like news."""
+FIRST = ("latency_ms", "error_percent", "queue_depth", "cpu_percent", "rss_mb", "disk_free_percent")
+ALWAYS_CLIMBING = frozenset({"uptime_seconds"})
+"""Not drawn: a clock's line says nothing."""
 
 
 @dataclass(frozen=True)
 class Chart:
     """One series, ready to draw and to read."""
 
+    name: str
     title: str
     unit: str
+    minutes: int
+    """How far back it goes."""
     latest: str
     lowest: str
     highest: str
@@ -26,10 +34,6 @@ class Chart:
     """The `points` of a polyline in a box of 240 by 56."""
     area: str
     summary: str
-    rows: list[tuple[datetime, str]]
-    """The newest measurements, newest first."""
-    last_x: float
-    last_y: float
 
 
 def number(value: float) -> str:
@@ -52,6 +56,24 @@ def thinned(points: list[tuple[datetime, float]]) -> list[tuple[datetime, float]
     ]
 
 
+def scale(low: float, high: float, unit: str) -> tuple[float, float]:
+    """Bottom and top of the axis: percentages stand on 0 to 100, a small change stays small."""
+    if unit == "%" and low >= 0 and high <= 100:
+        return 0.0, 100.0
+    if low >= 0 and low <= high / 2:
+        return 0.0, high or 1.0
+    room = max(abs(high) * LEAST_SPREAD - (high - low), 0.0) or (0.0 if high > low else 1.0)
+    return low - room / 2, high + room / 2
+
+
+def charts(series: Sequence[Series]) -> list[Chart]:
+    """A chart of each signal worth one, those that show trouble first first."""
+    rank = {name: place for place, name in enumerate(FIRST)}
+    shown = [one for one in series if one.name not in ALWAYS_CLIMBING]
+    shown.sort(key=lambda one: (rank.get(one.name, len(rank)), one.title))
+    return [drawn for one in shown if (drawn := chart(one)) is not None]
+
+
 def chart(series: Series) -> Chart | None:
     """The chart of *series*; None where nothing was measured yet."""
     if not series.points:
@@ -59,9 +81,8 @@ def chart(series: Series) -> Chart | None:
     points = thinned(series.points)
     values = [value for _, value in series.points]
     low, high = min(values), max(values)
-    floor = 0.0 if low >= 0 and (low <= high / 2 or series.unit == "%") else low
-    ceiling = 100.0 if series.unit == "%" and high <= 100 else high
-    spread = (ceiling - floor) or 1.0
+    floor, ceiling = scale(low, high, series.unit)
+    spread = ceiling - floor
     begin, end = points[0][0], points[-1][0]
     length = (end - begin).total_seconds() or 1.0
     placed = [
@@ -78,8 +99,10 @@ def chart(series: Series) -> Chart | None:
     latest, minutes = number(values[-1]), max(1, round(length / 60))
     unit = f" {series.unit}" if series.unit else ""
     return Chart(
+        name=series.name,
         title=series.title,
         unit=series.unit,
+        minutes=minutes,
         latest=latest,
         lowest=number(low),
         highest=number(high),
@@ -89,7 +112,4 @@ def chart(series: Series) -> Chart | None:
             f"Now {latest}{unit}; between {number(low)} and {number(high)}{unit} "
             f"in the last {minutes} min."
         ),
-        rows=[(at, number(value)) for at, value in reversed(series.points[-TABLE_ROWS:])],
-        last_x=placed[-1][0],
-        last_y=placed[-1][1],
     )

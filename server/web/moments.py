@@ -39,14 +39,14 @@ def clock_time(moment: datetime) -> str:
 
 
 def time_tag(moment: datetime | None, now: datetime, *, shown: str = "ago") -> Markup:
-    """A `<time>` element; *shown* is `ago`, `exact`, `clock` or `both`."""
+    """A `<time>` element; *shown* is `ago`, `span`, `exact` or `clock`."""
     if moment is None:
         return Markup("never")
     texts = {
         "ago": ago(moment, now),
         "exact": exact(moment),
         "clock": clock_time(moment),
-        "both": f"{exact(moment)} ({ago(moment, now)})",
+        "span": span_text(abs((now - moment).total_seconds())),
     }
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         moment.astimezone(UTC).isoformat(timespec="seconds"), exact(moment), texts[shown]

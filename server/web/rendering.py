@@ -60,7 +60,7 @@ def environment() -> Environment:
     )
     env.globals.update(
         asset=assets.address,
-        chart=charts.chart,
+        charts=charts.charts,
         time_tag=moments.time_tag,
         span_text=moments.span_text,
         words=words,

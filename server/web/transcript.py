@@ -5,6 +5,7 @@ each item that a batch of events changed. An item has an id of its own and is al
 a stream that is resumed, or replayed, puts each item in its place once.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,14 @@ from graphs.threads import EventView, MessageView, ThreadView
 
 MOST_EVENTS = 3000
 """Newest events that a page shows; a longer conversation begins in its middle, and says so."""
+
+
+UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def key_of(kind: str, name: str) -> str:
+    """An item's id in the page: what a style sheet's selector takes without quoting."""
+    return f"{kind}-{UNSAFE.sub('_', name)}"
 
 
 @dataclass
@@ -105,7 +114,7 @@ class Transcript:
 
     def _show_asked(self, run_id: str) -> str | None:
         message = self.asked.get(run_id)
-        key = f"user-{run_id}"
+        key = key_of("user", run_id)
         if message is None or key in self.items:
             return None
         self.items[key] = Said(key=key, role="user", text=message.text, at=message.created_at)
@@ -135,7 +144,7 @@ class Transcript:
         return changed
 
     def _text(self, event: EventView) -> list[str]:
-        key = f"said-{event.data['messageId']}"
+        key = key_of("said", str(event.data["messageId"]))
         said = self.items.get(key)
         if event.type == "TEXT_MESSAGE_START" or not isinstance(said, Said):
             said = Said(key=key, role="assistant", text="", at=event.at, open=True)
@@ -146,7 +155,7 @@ class Transcript:
         return [key]
 
     def _tool(self, event: EventView) -> list[str]:
-        key = f"tool-{event.data['toolCallId']}"
+        key = key_of("tool", str(event.data["toolCallId"]))
         call = self.items.get(key)
         if event.type == "TOOL_CALL_START" or not isinstance(call, ToolCall):
             name = str(event.data.get("toolCallName", "tool"))
@@ -165,7 +174,7 @@ class Transcript:
         changed: list[str] = []
         for interrupt in outcome.get("interrupts", ()):
             approval_id = str(interrupt["approvalId"])
-            key = f"approval-{approval_id}"
+            key = key_of("approval", approval_id)
             self.items.setdefault(key, Question(key=key, approval_id=approval_id, at=event.at))
             changed.append(key)
         return changed

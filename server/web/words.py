@@ -7,6 +7,7 @@ Tone = Literal["good", "warn", "bad", "busy", "quiet"]
 STATUS: dict[str, tuple[Tone, str]] = {
     "healthy": ("good", "Healthy"),
     "slow": ("warn", "Slow"),
+    "failing": ("bad", "Failing"),
     "hung": ("bad", "Hung"),
     "dead": ("bad", "Dead"),
     "starting": ("busy", "Starting"),

@@ -9,13 +9,14 @@ from starlette.responses import RedirectResponse, Response
 
 from graphs import threads
 from graphs.threads import EventView, ThreadView
+from memory.ids import new_id
 from server.auth import Member, ServicesDep
 from server.lifespan import Services
 from server.streams import Batch, follow, message, resume_point, stream
 from server.visitor import Visitor
 from server.web.approval_cards import approvals_named, overview
 from server.web.rendering import asked_by_htmx, fragment, frame_of, html
-from server.web.transcript import MOST_EVENTS, Said, Transcript
+from server.web.transcript import MOST_EVENTS, Said, Transcript, key_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -95,6 +96,7 @@ async def ops_page(
         approvals=await approvals_named(services, visitor, questions),
         overview=await overview(services, visitor, leave_out=thread_id),
         examples=EXAMPLES,
+        next_key=new_id("msg"),
     )
 
 
@@ -125,7 +127,6 @@ async def begin_thread(
     services: ServicesDep,
     visitor: Member,
     text: Annotated[str, Form()],
-    key: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Begin a conversation with its first message and lead to it."""
     database = await services.tenant_database(visitor.caller.tenant_id)
@@ -145,17 +146,21 @@ async def post_message(
     visitor: Member,
     thread_id: str,
     text: Annotated[str, Form()],
+    key: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Say something; a script gets the new line of the transcript, a plain form the page."""
     database = await services.tenant_database(visitor.caller.tenant_id)
     async with database.unit_of_work() as session:
-        run = await threads.post_message(session, visitor.caller, thread_id, text, services.clock)
+        run = await threads.post_message(
+            session, visitor.caller, thread_id, text, services.clock, key=key or None
+        )
     if not asked_by_htmx(request):
         return RedirectResponse(f"/threads/{thread_id}#end", status_code=303)
-    said = Said(key=f"user-{run.id}", role="user", text=text.strip(), at=run.created_at)
+    said = Said(key=key_of("user", run.id), role="user", text=text.strip(), at=run.created_at)
     return html(
         request, "parts/changes.html", visitor=visitor,
         items=[said], approvals={}, doing="Waiting for the agent", announce="", notice="",
+        next_key=new_id("msg"),
     )  # fmt: skip
 
 
@@ -204,7 +209,7 @@ async def changes(
         for key in transcript.apply(event):
             touched[key] = transcript.items[key]
         if event.type == "TEXT_MESSAGE_END":
-            finished.append(f"said-{event.data['messageId']}")
+            finished.append(key_of("said", str(event.data["messageId"])))
     spoken = [item.text for key in finished if isinstance(item := transcript.items[key], Said)]
     asked = [item.approval_id for item in touched.values() if item.kind == "question"]
     part = fragment(
@@ -216,6 +221,7 @@ async def changes(
         doing=transcript.doing,
         announce=" ".join(spoken),
         notice="A decision is needed." if asked else "",
+        next_key="",
     )
     return message(part, id=batch[-1].seq)
 
