@@ -32,6 +32,7 @@ from server.processes.programs import (
     academy_programs,
     environment,
     guarded,
+    plain,
     python,
     sample_program,
 )
@@ -76,6 +77,7 @@ class Launcher:
             Refusal: it could not start or go on; everything it started has been stopped.
         """
         preflight.check_platform()
+        plain(self._home.path)
         preflight.make_folders(self._home)
         hold = Hold(self._home)
         try:

@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import sys
+import textwrap
 from pathlib import Path
 
 import psutil
@@ -129,7 +130,8 @@ def _holder(port: int) -> str:
             if connection.laddr.port == port:
                 if connection.pid is None:
                     return " by a process of another user"
-                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+                words = " ".join(psutil.Process(connection.pid).cmdline())
+                return f" by process {connection.pid} ({textwrap.shorten(words, 80)})"
     except psutil.Error:
         return ""
     return ""

@@ -149,22 +149,22 @@ def configuration(programs: Sequence[Program], home: Home) -> str:
     text = f"""\
 ; Written by `academy up` at every start; changes made here are lost.
 [unix_http_server]
-file = {_plain(home.sockets / "supervisor.sock")}
+file = {plain(home.sockets / "supervisor.sock")}
 chmod = 0700
 
 [supervisord]
 nodaemon = true
 silent = true
-{own}pidfile = {_plain(home.run / "supervisord.pid")}
-childlogdir = {_plain(home.logs)}
-logfile = {_plain(home.logs / "supervisord.log")}
+{own}pidfile = {plain(home.run / "supervisord.pid")}
+childlogdir = {plain(home.logs)}
+logfile = {plain(home.logs / "supervisord.log")}
 logfile_maxbytes = {LOG_BYTES}
 logfile_backups = {LOG_BACKUPS}
-directory = {_plain(home.path)}
+directory = {plain(home.path)}
 identifier = academy
 
 [supervisorctl]
-serverurl = unix://{_plain(home.sockets / "supervisor.sock")}
+serverurl = unix://{plain(home.sockets / "supervisor.sock")}
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
@@ -174,7 +174,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 
 def _section(program: Program, home: Home) -> str:
     argv = guarded("KILL", program.argv) if program.guarded else program.argv
-    command = " ".join(_plain(shlex.quote(word)) for word in argv)
+    command = " ".join(plain(shlex.quote(word)) for word in argv)
     return f"""
 [program:{program.name}]
 command = {command}
@@ -188,14 +188,18 @@ stopwaitsecs = {program.stop_seconds}
 stopasgroup = false
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {_plain(home.logs / f"{program.name}.log")}
+stdout_logfile = {plain(home.logs / f"{program.name}.log")}
 stdout_logfile_maxbytes = {LOG_BYTES}
 stdout_logfile_backups = {LOG_BACKUPS}
 """
 
 
-def _plain(word: Path | str) -> str:
-    """*word* as supervisord's file format wants it: percent doubled, no comment, one line."""
+def plain(word: Path | str) -> str:
+    """*word* as supervisord's file format wants it: percent doubled, no comment, one line.
+
+    Raises:
+        Refusal: it can't be written so.
+    """
     text = str(word)
     if not text.isprintable() or any(mark in text for mark in (" ;", " #")):
         raise Refusal(
