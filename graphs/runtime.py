@@ -4,13 +4,14 @@ It puts a model endpoint, the gate, the fleet's adapter, the vector memory and t
 together from settings; nothing else builds them.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
+from agents.embedded.protocol import Playbook
 from agents.endpoint import EMBEDDED, Endpoint, ModelConfig
 from agents.healer.playbook import HealerPlaybook
 from graphs.settings import Settings
@@ -32,6 +33,9 @@ from tools.kit.infrastructure import Infrastructure
 from tools.kit.operation import OperationContext
 from tools.recall import toolset as recall_tools
 from tools.recall.service import RecallService
+
+PLAYBOOKS: Mapping[str, Playbook] = {"healer": HealerPlaybook()}
+"""What the embedded model does for each specialist that is ready."""
 
 log = structlog.get_logger(__name__)
 
@@ -80,8 +84,12 @@ async def open_runtime(
     databases: Databases | None = None,
     infrastructure: Infrastructure | None = None,
     clock: Clock | None = None,
+    memory: RecallService | None = None,
+    playbooks: Mapping[str, Playbook] | None = None,
 ) -> AsyncIterator[Runtime]:
     """A runtime of the academy that *settings* name; closed at the end, what was given excepted.
+
+    *playbooks* stand in for the embedded specialists: evaluations put hostile ones there.
 
     Raises:
         Invalid: the model settings are incomplete.
@@ -114,9 +122,10 @@ async def open_runtime(
             OperationContext(infrastructure=fleet, clock=time),
             autonomy,
         )
-        endpoint = Endpoint(model, playbooks={"healer": HealerPlaybook()}, clock=time)
+        endpoint = Endpoint(model, playbooks=playbooks or PLAYBOOKS, clock=time)
         stack.push_async_callback(endpoint.aclose)
-        memory = RecallService(await _vectors(settings, stack), time)
+        if memory is None:
+            memory = RecallService(await _vectors(settings, stack), time)
         services = Services(
             endpoint=endpoint,
             control=databases.control,
