@@ -20,7 +20,7 @@ from granian.server.embed import Server
 
 from graphs.settings import Settings, read_settings
 from memory.database import Databases
-from server import error_handlers
+from server import error_handlers, openapi
 from server.lifespan import POOL_SIZE, FleetDescription, RecentSessions, Services, lifespan
 from server.metrics import Metrics
 from server.middleware import BodyLimit, RequestContext
@@ -91,6 +91,7 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router)
+    openapi.install(app, ROUTERS)
     return app
 
 

@@ -6,7 +6,7 @@ a stream that is resumed, or replayed, puts each item in its place once.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -23,6 +23,13 @@ UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 def key_of(kind: str, name: str) -> str:
     """An item's id in the page: what a style sheet's selector takes without quoting."""
     return f"{kind}-{UNSAFE.sub('_', name)}"
+
+
+def doing(snapshot: Mapping[str, Any]) -> str:
+    """What the agent is at, in words; empty where the snapshot doesn't say."""
+    status = str(snapshot.get("status") or "").replace("_", " ").capitalize()
+    who = list(dict.fromkeys(str(step["specialist"]) for step in snapshot.get("steps") or ()))
+    return f"{status}: {', '.join(who)}" if status and who else status
 
 
 @dataclass
@@ -133,8 +140,7 @@ class Transcript:
         elif event.type.startswith("TOOL_CALL"):
             changed = self._tool(event)
         elif event.type == "STATE_SNAPSHOT":
-            status = str(event.data.get("snapshot", {}).get("status") or "")
-            self.doing = status.replace("_", " ").capitalize() or self.doing
+            self.doing = doing(event.data.get("snapshot") or {}) or self.doing
         elif event.type == "RUN_FINISHED":
             self.doing = ""
             changed = self._finished(event)
