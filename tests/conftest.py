@@ -26,6 +26,15 @@ from tools.kit.deps import Caller
 MASTER = "academy_control"
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """pytest's own folder, as root open for the database's user to pass through."""
+    if os.geteuid() == 0:
+        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            folder.chmod(0o711)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A running embedded server whose `academy_control` and template are upgraded.

@@ -45,7 +45,9 @@ def make_folders(home: Home) -> None:
         Refusal: the home can't be written, or the socket folder belongs to somebody else.
     """
     try:
-        home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # As root the database runs as a user of its own, which must pass through to its data;
+        # every folder in here but that one is closed.
+        home.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
         for folder in (home.run, home.logs, home.healer, home.audit, home.locks, home.campus):
             folder.mkdir(exist_ok=True, mode=0o700)
         home.keys.mkdir(exist_ok=True, mode=0o700)

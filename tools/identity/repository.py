@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import Boolean, Select, String, bindparam, case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -52,6 +52,32 @@ class Bearer(Generic[R]):
     roles: frozenset[str]
     here: bool
     """Whether the host that was asked belongs to the record's tenant."""
+
+
+def _bearer_query(record: type[SessionRecord] | type[ApiKey]) -> Select[Any]:
+    """A record by `hashed` with its bearer; `first` and `slug` say which tenant was asked."""
+    roles = (
+        select(func.array_agg(Membership.role))
+        .where(Membership.person_id == record.person_id, Membership.tenant_id == record.tenant_id)
+        .scalar_subquery()
+    )
+    others = aliased(TenantRecord)
+    oldest = select(others.id).order_by(others.created_at, others.id).limit(1).scalar_subquery()
+    here = case(
+        (bindparam("first", type_=Boolean), TenantRecord.id == oldest),
+        else_=TenantRecord.slug == bindparam("slug", type_=String),
+    )
+    return (
+        select(record, Person, TenantRecord, roles, here)
+        .join(Person, Person.id == record.person_id)
+        .join(TenantRecord, TenantRecord.id == record.tenant_id)
+        .where(record.token_hash == bindparam("hashed"))
+    )
+
+
+# Built once: every page asks one of these, and building it costs more than the answer.
+SESSION_BEARER = _bearer_query(SessionRecord)
+KEY_BEARER = _bearer_query(ApiKey)
 
 
 def caller_of(bearer: Bearer[Any], *, via: Literal["session", "key"]) -> Caller:
@@ -183,34 +209,17 @@ class IdentityRepository:
         self, token: str, meaning: HostMeaning
     ) -> Bearer[SessionRecord] | None:
         """The session of a cookie with person, tenant and roles, in one query."""
-        return await self._bearer(
-            select(SessionRecord).where(SessionRecord.token_hash == token_hash(token)),
-            SessionRecord,
-            meaning,
-        )
+        return await self._bearer(SESSION_BEARER, token, meaning)
 
     async def key_bearer(self, token: str, meaning: HostMeaning) -> Bearer[ApiKey] | None:
         """An API key with person, tenant and roles, in one query."""
-        return await self._bearer(
-            select(ApiKey).where(ApiKey.token_hash == token_hash(token)), ApiKey, meaning
-        )
+        return await self._bearer(KEY_BEARER, token, meaning)
 
     async def _bearer(
-        self, query: Select[R], record: type[R], meaning: HostMeaning
-    ) -> Bearer[R] | None:
-        roles = (
-            select(func.array_agg(Membership.role))
-            .where(
-                Membership.person_id == record.person_id, Membership.tenant_id == record.tenant_id
-            )
-            .scalar_subquery()
-        )
-        full = (
-            query.join(Person, Person.id == record.person_id)
-            .join(TenantRecord, TenantRecord.id == record.tenant_id)
-            .add_columns(Person, TenantRecord, roles, _is_here(meaning))
-        )
-        row = (await self.session.execute(full)).one_or_none()
+        self, query: Select[Any], token: str, meaning: HostMeaning
+    ) -> Bearer[Any] | None:
+        asked = {"hashed": token_hash(token), "first": meaning.first, "slug": meaning.slug or ""}
+        row = (await self.session.execute(query, asked)).one_or_none()
         if row is None:
             return None
         found, person, tenant, names, here = row
@@ -324,11 +333,3 @@ class IdentityRepository:
     async def forget_failures(self, subject: str) -> None:
         """A success wipes the slate of one subject."""
         await self.session.execute(delete(SignInFailure).where(SignInFailure.subject == subject))
-
-
-def _is_here(meaning: HostMeaning) -> ColumnElement[bool]:
-    if meaning.first:
-        others = aliased(TenantRecord)
-        first = select(others.id).order_by(others.created_at, others.id).limit(1)
-        return TenantRecord.id == first.scalar_subquery()
-    return TenantRecord.slug == (meaning.slug or "")
