@@ -234,9 +234,8 @@ class ArchiveOldData(Operation[ArchiveArguments]):
         lines.append(f"+ {archive} with checksums in {self._folder} ({size})")
         then = 100.0 * (disk.free_bytes + freed) / disk.total_bytes if disk.total_bytes else 0.0
         now = 100.0 * disk.free_bytes / disk.total_bytes if disk.total_bytes else 0.0
-        lines.append(
-            f"  frees {about}{mebibytes(freed)}: {now:.1f} % are free now, about {then:.1f} % then"
-        )
+        frees = f"{'' if disk.limited else about}{mebibytes(freed)}"
+        lines.append(f"  frees {frees}: {now:.1f} % are free now, about {then:.1f} % then")
         if found.same_filesystem:
             lines.append(
                 f"  the archive lies on the same filesystem and takes {size} of it"

@@ -248,7 +248,7 @@ class CaseSteps:
             return  # the kit takes it back or calls a person next
         if state == "verified":
             case.good = 0
-            case.move("verifying", at, "acted", f"Done, and checked: {text}")
+            case.move("verifying", at, "acted", text, helped=True)
             return
         words = {
             "failed": "The action failed",

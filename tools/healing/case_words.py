@@ -56,7 +56,7 @@ def resolution(case: Case, picture: Picture, now: Round) -> str:
     """How the incident ended."""
     words = how(case, picture, now)
     acted = case.last("acted", "vanished")
-    if acted is not None and acted.kind == "acted" and acted.text.startswith("Done"):
+    if acted is not None and acted.data.get("helped"):
         return f"Repaired: {words}."
     if case.view.kind == "crashed":
         return f"The supervisor restarted it and it is well: {words}. No action was needed."

@@ -175,7 +175,7 @@ def _explained(
     """Whether a fault below explains this replica's trouble, given what its siblings do."""
     look = now.looks[replica.name]
     if finding is None:
-        return look.answered_badly or (look.missed and mine.status == "unknown")
+        return look.answered_badly  # a first miss is not told: the next rounds show what it is
     if finding.kind != "hung" or finding.facts.get("frozen"):
         return False  # nothing below stops a process or keeps it from starting
     siblings = [

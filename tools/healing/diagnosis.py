@@ -176,7 +176,8 @@ def _hung(finding: Finding, now: Round, fleet: Fleet, policy: HealingPolicy) -> 
                 _against("This process has not been seen answering: it may never have started.")
             )
     evidence += _siblings(now, fleet, finding.service, name)
-    evidence += _below(now, fleet, finding.service)
+    if not facts.get("frozen"):  # nothing it calls could stop a process by a signal
+        evidence += _below(now, fleet, finding.service)
     return f"{name} does not answer", cause, explanation, evidence
 
 
@@ -255,7 +256,7 @@ def _store(finding: Finding, now: Round, fleet: Fleet, policy: HealingPolicy) ->
     evidence = [
         _for(
             f"No answer to {facts['misses']} questions of {policy.probe_timeout:.1f} s since "
-            f"{at_clock(finding.since)} ({facts['error']}).",
+            f"{at_clock(finding.since)} ({_short(facts['error'])}).",
         )
     ]
     status, pid = facts.get("status"), facts.get("pid")
@@ -326,6 +327,12 @@ def _below(now: Round, fleet: Fleet, service: str) -> list[dict[str, Any]]:
         elif any(not p.ok for p in probed):
             points.append(_against(f"{name}, which it calls, has a fault as well."))
     return points
+
+
+def _short(text: str, most: int = 120) -> str:
+    """The first words of a driver's message, which may name folders and hosts at length."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " ..."
 
 
 def _kinds(errors: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from tools.healing.casebook import CaseBook
 from tools.healing.detection import assess, crashes
 from tools.healing.diagnosis import diagnose, diagnose_crash
 from tools.healing.driving import ReadyWork
-from tools.healing.findings import Crash, Finding, Picture
+from tools.healing.findings import STORE, Crash, Finding, Picture
 from tools.healing.incidents import Case
 from tools.healing.keeping import Keeper
 from tools.healing.local_store import LocalStore, read_incidents
@@ -37,7 +37,7 @@ from tools.kit.infrastructure import Fleet, Infrastructure
 
 HISTORY = 30
 """Rounds kept: a minute at the usual period, more than any threshold looks back."""
-WORK_SECONDS = 0.5
+WORK_SECONDS = 1.0
 """How soon after an approval the healer begins."""
 RECOVER_SECONDS = 120.0
 """Recovering verifies what a dead healer had applied, which may take each action's full time."""
@@ -176,7 +176,8 @@ class HealingLoop:
         self._watch.judge(picture)
         self._watch.measure(now, fleet)
         for crash in replaced:
-            self._meet_crash(crash, now, fleet)
+            if first or not self._was_down(crash, now):
+                self._meet_crash(crash, now, fleet)
         for finding in picture.findings:
             self._meet_finding(finding, picture, now, fleet)
         for case in self._book.under_care:
@@ -229,6 +230,10 @@ class HealingLoop:
         ]
         return not same
 
+    def _was_down(self, crash: Crash, now: Round) -> bool:
+        """It stood still so long before that its start is a start, told as the end of a fault."""
+        return (now.at - crash.last_seen).total_seconds() > self._policy.backoff_after
+
     def _meet_crash(self, crash: Crash, now: Round, fleet: Fleet) -> None:
         target = f"{crash.service}/{crash.replica}"
         exit_note = self._watch.last_exit(crash.replica) or crash.exit_note
@@ -255,7 +260,8 @@ class HealingLoop:
             f"Process {crash.before.pid} was replaced by process {crash.now.pid}; "
             "none of the academy's actions did it."
         )
-        if (other := self._book.other_on(target, than="crashed")) is not None:
+        fault = STORE if crash.service == STORE else target
+        if (other := self._book.other_on(fault, than="crashed")) is not None:
             other.note_once(at, words)
             return
         window = timedelta(seconds=self._policy.crash_loop_seconds)

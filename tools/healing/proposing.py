@@ -108,7 +108,7 @@ class Proposer:
         }
         what = "; ".join(a.plan.summary for a in proposed.actions)
         if proposed.outcome == "ask":
-            text = f"{what}? A person is asked: {proposed.reason}"
+            text = f"{what}? {proposed.reason}"
             case.move("asking", at, "asked", text, **data)
             self._ends.alert(
                 "ASKS", case, f"{what}? Approval {proposed.approval_id} waits for a person."

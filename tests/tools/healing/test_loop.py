@@ -245,7 +245,7 @@ async def test_a_refusal_calls_a_person(bench: Bench, infrastructure: FakeInfras
     assert bench.gate.proposals == 1
 
 
-async def test_a_target_held_by_another_action_is_waited_for(
+async def test_a_target_held_by_somebody_elses_action_is_waited_for(
     bench: Bench, infrastructure: FakeInfrastructure
 ) -> None:
     await bench.turn(10)
@@ -253,13 +253,42 @@ async def test_a_target_held_by_another_action_is_waited_for(
     await bench.until("asking")
     [action] = bench.gate.actions.values()
     action.incident_id = "inc-other"
-    bench.gate.approvals.clear()
+    [case] = bench.loop.cases
+    before = case.model_copy(update={"timeline": case.timeline[:2], "state": "explained"})
+    bench.store.incidents[case.id] = before
+    bench.local.write_incidents([before])
     await bench.restart()
-    for view in list(bench.store.incidents.values()):
-        bench.store.incidents[view.id] = view
-    await bench.turn(3)
+    await bench.turn(8)
+    [waiting] = bench.loop.cases
+    assert waiting.state == "explained"
+    assert f"{action.id} holds" in waiting.timeline[-1].text
+    assert sum(e.kind == "note" for e in waiting.timeline) == 1
     action.state = "verified"
-    assert len(bench.gate.actions) == 1
+    await bench.until("asking")
+
+
+async def test_a_start_after_a_long_stop_ends_that_fault_and_is_no_crash(
+    bench: Bench, infrastructure: FakeInfrastructure
+) -> None:
+    await bench.turn(15)
+    infrastructure.stop("catalog-1")
+    await bench.until("asking")
+    infrastructure.start("catalog-1")
+    await bench.turn(6)
+    assert kinds(bench) == ["dead catalog/catalog-1 closed"]
+
+
+async def test_a_database_that_is_started_again_has_not_crashed_as_well(
+    bench: Bench, infrastructure: FakeInfrastructure
+) -> None:
+    await bench.turn(10)
+    bench.store.up = False
+    infrastructure.stop("postgres")
+    await bench.turn(2)
+    bench.store.up = True
+    infrastructure.start("postgres")
+    await bench.turn(6)
+    assert kinds(bench) == ["store_down postgres closed"]
 
 
 async def test_with_the_database_down_a_fault_is_found_and_explained_and_waits(
