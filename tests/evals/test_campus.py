@@ -29,6 +29,11 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
     return True
 
 
+def certificates(campus: Campus) -> int:
+    issued: int = campus.get("worker-1", "/healthz").json()["certificates"]["issued"]
+    return issued
+
+
 def database_pids(campus: Campus) -> list[psutil.Process]:
     pid = campus.supervised.supervisor.process("postgres").pid
     assert pid is not None
@@ -79,7 +84,7 @@ def test_the_player_shows_lessons_and_asks_for_certificates_that_the_worker_issu
     page = campus.get("player-1", "/learn/bread/3").text
     assert "<h1>Steam and crust</h1>" in page
     assert 'action="/learn/bread/complete"' in page
-    issued = campus.get("worker-1", "/healthz").json()["issued"]
+    issued = certificates(campus)
 
     asked = campus.post("player-1", "/learn/bread/complete", {"learner": "<Ada>"})
 
@@ -87,7 +92,7 @@ def test_the_player_shows_lessons_and_asks_for_certificates_that_the_worker_issu
     assert campus.post("player-1", "/learn/bread/complete", {}).status_code == 400
     assert campus.post("player-1", "/learn/none/complete", {"learner": "A"}).status_code == 404
     assert campus.get("player-1", "/learn/none/1").status_code == 404
-    assert within(10, lambda: campus.get("worker-1", "/healthz").json()["issued"] > issued)
+    assert within(10, lambda: certificates(campus) > issued)
 
 
 def test_visitors_make_the_signals_move(campus: Campus) -> None:
@@ -99,6 +104,26 @@ def test_visitors_make_the_signals_move(campus: Campus) -> None:
     before = visits()
 
     assert within(10, lambda: visits() >= before + 10)
+
+
+def test_health_has_numbers_that_move(campus: Campus) -> None:
+    def lately(replica: str) -> dict[str, float]:
+        return {
+            name: value
+            for name, value in campus.get(replica, "/healthz").json().items()
+            if isinstance(value, int | float)
+        }
+
+    assert within(15, lambda: lately("catalog-1").get("requests_per_second", 0) > 0.2)
+    assert set(lately("worker-1")) == {
+        "uptime_seconds",
+        "requests_per_second",
+        "error_percent",
+        "answer_ms",
+        "queue_depth",
+        "queue_oldest_seconds",
+    }
+    assert lately("player-1")["answer_ms"] > 0
 
 
 def test_the_figures_are_in_prometheus_text(campus: Campus) -> None:

@@ -16,6 +16,7 @@ MARGIN = 2.0
 """Percent below the alarm, so that a file the service drops doesn't lift it again."""
 FILE_BYTES = 4 * 1024 * 1024
 PREFIX = "traffic-sample-"
+BLOCK_LINES = 1000
 LINE = "2020-01-01T00:00:00+00:00,{number:012},0\n"
 
 
@@ -126,8 +127,7 @@ def _check_safe(
 
 
 def _content(number: int, size: int) -> bytes:
-    """Lines like those of a traffic file, different in each file."""
-    length = len(LINE.format(number=0))
-    first = number * FILE_BYTES
-    lines = (LINE.format(number=first + line) for line in range(size // length + 1))
-    return "".join(lines).encode()[:size]
+    """Lines like those of a traffic file: one block of its own per file, repeated."""
+    first = number * BLOCK_LINES
+    block = "".join(LINE.format(number=first + line) for line in range(BLOCK_LINES)).encode()
+    return (block * (size // len(block) + 1))[:size]

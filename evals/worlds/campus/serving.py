@@ -22,6 +22,7 @@ from granian.server.embed import Server
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from evals.worlds.campus.exports import Exports
+from evals.worlds.campus.rates import Rates
 
 BODY_BYTES = 64 * 1024
 DRAIN_SECONDS = 1.5
@@ -122,6 +123,9 @@ class Service(ABC):
         self.exports = Exports(options.data, options.replica, options.data_limit, self.figures)
         self.counted = 0
         self.failed = 0
+        self._took = 0.0
+        self._rates = Rates()
+        self.lately: dict[str, float] = {}
         self.seen: dict[str, Any] = {}
         self.in_flight = 0
         self.idle = asyncio.Event()
@@ -131,7 +135,8 @@ class Service(ABC):
     async def look(self) -> dict[str, Any]:
         """What `/healthz` shall tell beside the usual; may take seconds, is asked every two.
 
-        `dependencies` names what this replica depends on, each with `ok` and a `note`.
+        `dependencies` names what this replica depends on, each with `ok` and a `note`. Numbers at
+        the top are signals: the fleet's page draws them.
         """
 
     @abstractmethod
@@ -158,14 +163,17 @@ class Service(ABC):
                 "status": "degraded" if degraded else "ok",
                 "replica": self.options.replica,
                 "uptime_seconds": round(time.time() - self.began, 1),
-                "exports": self.exports.state(),
+                **self.lately,
                 **seen,
+                "exports": self.exports.state(),
             }
         )
 
     async def _look_forever(self) -> None:
         while True:
-            self.seen = await self.look()
+            seen = await self.look()
+            self.lately = self._rates.look(time.monotonic(), self.counted, self.failed, self._took)
+            self.seen = seen
             await asyncio.sleep(LOOK_SECONDS)
 
     async def __call__(
@@ -236,6 +244,7 @@ class Service(ABC):
 
     def _count(self, method: str, status: int, seconds: float) -> None:
         self.counted += 1
+        self._took += seconds
         self._requests.labels(method, str(status)).inc()
         self._seconds.observe(seconds)
         if status >= 500:

@@ -39,14 +39,14 @@ class Worker(Service):
         return [*super().background(), self._work()]
 
     async def look(self) -> dict[str, Any]:
-        """The database, the queue, and how many this replica issued."""
+        """The database, the queue, and how many certificates this replica issued."""
+        rest = {"certificates": {"issued": self.issued}}
         try:
             queue = await self._queue()
         except StoreDown as error:
-            note = {"ok": False, "note": str(error)}
-            return {"dependencies": {"database": note}, "queue": None, "issued": self.issued}
-        database = {"ok": True, "note": ""}
-        return {"dependencies": {"database": database}, "queue": queue, "issued": self.issued}
+            return {"dependencies": {"database": {"ok": False, "note": str(error)}}, **rest}
+        signals = {f"queue_{name}": value for name, value in queue.items()}
+        return {**signals, "dependencies": {"database": {"ok": True, "note": ""}}, **rest}
 
     async def answer(self, request: Request) -> Answer:
         """There is only the queue to look at."""
