@@ -57,8 +57,15 @@ class RouteDecision(BaseModel):
         return self
 
 
-def router_instructions(roster: Iterable[Specialist]) -> str:
-    """The router's system prompt: the roster, and what each kind of answer is for."""
+SERVICES_LINE = "Services of the fleet: "
+
+
+def router_instructions(roster: Iterable[Specialist], *, services: Iterable[str] = ()) -> str:
+    """The router's system prompt: the roster, and what each kind of answer is for.
+
+    With *services* named, a message about one of them is known to be about the fleet, whatever the
+    service is called.
+    """
     lines = [
         "You route messages of an academy's staff to specialists. You do nothing yourself.",
         "",
@@ -67,6 +74,8 @@ def router_instructions(roster: Iterable[Specialist]) -> str:
     for one in roster:
         standing = "" if one.ready else f" Not part of the academy yet ({one.coming})."
         lines.append(f"- {one.name}: {one.summary}{standing}")
+    if names := ", ".join(services):
+        lines += ["", f"{SERVICES_LINE}{names}"]
     lines += [
         "",
         "Answer with RouteDecision and fill one field:",

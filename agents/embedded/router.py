@@ -15,7 +15,7 @@ from agents.embedded.examples import read_examples
 from agents.embedded.protocol import Said, Turn
 from agents.embedded.splitting import opening, split
 from agents.roster import ROSTER, specialist
-from agents.routing import MAX_STEPS, RouteDecision, Step
+from agents.routing import MAX_STEPS, SERVICES_LINE, RouteDecision, Step
 
 NAMES = tuple(one.name for one in ROSTER)
 OUT_OF_SCOPE = "out_of_scope"
@@ -45,6 +45,12 @@ _FOLLOW_UP = re.compile(
 _SHORT_TAIL = re.compile(r"^(?:and|y|or|o)\s+(?:the\s+|el\s+|la\s+)?[\w-]+(?:\s+[\w-]+)?[\s?!.]*$")
 
 
+Fleet = re.Pattern[str] | None
+"""Matches the names of the fleet's services, where the instructions name them."""
+STANDARD_SERVICE = "catalog"
+"""What the classifier reads in place of a service's own name: a service of the examples."""
+
+
 class IntentRouter:
     """Deterministic, immutable once fitted, safe to share."""
 
@@ -64,36 +70,39 @@ class IntentRouter:
         """The decision for the turn's last message; bounded work whatever its length."""
         text = turn.user_text.strip()
         seen = _excerpt(text)
+        fleet = _services(turn.system)
         tongue = phrases.language(seen)
-        if (noise := self._noise(text, seen)) is not None:
+        if (noise := self._noise(text, seen, fleet)) is not None:
             if (last := _last_speaker(turn.messages)) and _is_follow_up(seen):
                 return _to(last, text)
             return RouteDecision(question=noise)
         parts = split(seen)
         if len(parts) <= 1:
-            return self._whole(turn, text, seen, tongue)
-        return self._parts(turn, parts, tongue)
+            return self._whole(turn, text, seen, tongue, fleet)
+        return self._parts(turn, parts, tongue, fleet)
 
-    def _noise(self, text: str, seen: str) -> str | None:
+    def _noise(self, text: str, seen: str, fleet: Fleet) -> str | None:
         """What to ask back when there is nothing to classify, else None."""
         letters = [c for c in seen if c.isalpha()]
         if letters and sum(_latin(c) for c in letters) < len(letters) / 2:
             return phrases.other_script()
-        judged = self._classifier.judge(seen)
+        judged = self._classifier.judge(_about(seen, fleet))
         if len(letters) >= 2 and judged.familiarity >= FAMILIAR:
             return None
         if len(text) > MAX_CHARACTERS:
             return phrases.too_long(len(text))
         return phrases.unclear(phrases.language(seen))
 
-    def _whole(self, turn: Turn, text: str, seen: str, tongue: phrases.Language) -> RouteDecision:
+    def _whole(
+        self, turn: Turn, text: str, seen: str, tongue: phrases.Language, fleet: Fleet
+    ) -> RouteDecision:
         last = _last_speaker(turn.messages)
         if _is_follow_up(seen):
             if last is not None:
                 return _to(last, text)
             if not _stands_alone(seen):
                 return RouteDecision(question=phrases.nothing_before(tongue))
-        owner, judged = self._owner(seen)
+        owner, judged = self._owner(seen, fleet)
         if owner == UNSURE and last is not None and _best(judged) == last:
             return _to(last, text)
         if owner == UNSURE:
@@ -105,14 +114,16 @@ class IntentRouter:
             return _to(owner, text)
         return _small_talk(owner, tongue)
 
-    def _parts(self, turn: Turn, parts: list[str], tongue: phrases.Language) -> RouteDecision:
+    def _parts(
+        self, turn: Turn, parts: list[str], tongue: phrases.Language, fleet: Fleet
+    ) -> RouteDecision:
         """Several parts: each its own step; what no specialist does is said beside the rest."""
         steps: list[tuple[str, str]] = []
         refused: list[str] = []
         talk: str | None = None
         for part in parts:
             before = steps[-1][0] if steps else _last_speaker(turn.messages)
-            owner, judged = self._owner(part)
+            owner, judged = self._owner(part, fleet)
             if _is_follow_up(part) and before is not None:
                 owner = before
             if owner in NAMES:
@@ -120,7 +131,7 @@ class IntentRouter:
             elif owner == OUT_OF_SCOPE:
                 refused.append(part)
             elif owner == UNSURE:
-                whole, _ = self._owner(" ".join(parts))
+                whole, _ = self._owner(" ".join(parts), fleet)
                 if whole in NAMES:
                     return _to(whole, turn.user_text.strip())
                 close = [specialist(name) for name, _ in judged.ranked[:2]]
@@ -137,9 +148,9 @@ class IntentRouter:
             return RouteDecision(steps=found, out_of_scope=no)
         return RouteDecision(out_of_scope=no) if no else _small_talk(talk or "greeting", tongue)
 
-    def _owner(self, text: str) -> tuple[str, Judgement]:
+    def _owner(self, text: str, fleet: Fleet) -> tuple[str, Judgement]:
         """Who *text* is for: a specialist, an intent of small talk, or `unsure`."""
-        judged = self._classifier.judge(opening(text) or text)
+        judged = self._classifier.judge(_about(opening(text) or text, fleet))
         best, chance = judged.ranked[0]
         return (best if chance >= CONFIDENT else UNSURE), judged
 
@@ -155,6 +166,18 @@ def _excerpt(text: str) -> str:
     if len(text) <= MAX_CHARACTERS:
         return text
     return text[: MAX_CHARACTERS - 500] + "\n" + text[-499:]
+
+
+def _services(system: str) -> Fleet:
+    line = next((x for x in system.splitlines() if x.startswith(SERVICES_LINE)), "")
+    names = [name.strip() for name in line.removeprefix(SERVICES_LINE).split(",")]
+    known = "|".join(re.escape(name) for name in names if name)
+    return re.compile(rf"(?<![\w-])(?:{known})(?:-\d+)?(?![\w-])", re.IGNORECASE) if known else None
+
+
+def _about(text: str, fleet: Fleet) -> str:
+    """The text with every service of the fleet under the one name the examples know."""
+    return fleet.sub(STANDARD_SERVICE, text) if fleet is not None else text
 
 
 def _latin(character: str) -> bool:
