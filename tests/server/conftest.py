@@ -1,9 +1,8 @@
 """The web application on a real database, people to visit it, and a server where one is needed."""
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,9 +111,3 @@ async def lea(
     async with browser_of(app, control_db, clock, person) as browser:
         yield browser
 
-
-async def until(holds: Callable[[], bool], *, seconds: float = 10) -> None:
-    """Wait until *holds*, looking often; fail after *seconds*."""
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.01)
