@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
@@ -21,7 +22,6 @@ from granian.server.embed import Server
 
 from server.proxy.exchange import (
     HEAD_SECONDS,
-    MOST_BODY_BYTES,
     ClientLeft,
     Receive,
     Request,
@@ -35,6 +35,14 @@ from server.proxy.wire import MOST_HEAD_BYTES, Broken, Connection
 WAIT_SECONDS = 10.0
 """How long a request waits for a replica to become ready, such as during a start."""
 MOST_WAITING = 500
+MOST_REPEATS = 2
+"""How often a read is sent again after a replica broke off: a request that kills what it meets must
+not go round them all."""
+LOST_READ = "The replicas that were asked for this broke off. Try again, or look at their logs."
+LOST_WRITE = (
+    "The connection to the replica that worked on this broke. Whether it took effect is not known:"
+    " look before you repeat it."
+)
 MOST_CONNECTIONS = 4096
 STOP_SECONDS = 5.0
 
@@ -62,9 +70,8 @@ class Front:
             await self._forward(request)
         except ClientLeft:
             return
-        except TooLarge:
-            most = MOST_BODY_BYTES // 1024**2
-            await request.refuse(413, f"A request may carry at most {most} MB.")
+        except TooLarge as error:
+            await request.refuse(error.status, str(error))
 
     def end_streams(self) -> None:
         """End what is under way, so that the front can stop; clients ask again."""
@@ -75,10 +82,10 @@ class Front:
     async def _forward(self, request: Request) -> None:
         await request.read_first()
         tried: list[Replica] = []
+        lost = 0
+        end = time.monotonic() + WAIT_SECONDS
         while True:
-            replica = self._replicas.choose(tried)
-            if replica is None:
-                replica = await self._wait()
+            replica = self._replicas.choose(tried) or await self._wait(end - time.monotonic())
             if replica is None:
                 self._counts["failed"] += 1
                 await request.refuse(503, "The academy is starting or overloaded. Try again soon.")
@@ -87,21 +94,18 @@ class Front:
                 await self._exchange(request, replica)
                 return
             except Broken as error:
-                if not replica.ready or not request.sent:
+                if not request.sent:
                     self._replicas.lost(replica, str(error))
-                if request.answering and self._stopping:
+                elif request.answering and self._stopping:
                     await request.end()
                     return
-                if request.answering:
+                elif request.answering:
                     self._counts["failed"] += 1
                     raise  # the server breaks the client's connection: the answer is incomplete
-                if not request.repeatable:
+                lost += request.sent
+                if not request.repeatable or lost > MOST_REPEATS:
                     self._counts["failed"] += 1
-                    await request.refuse(
-                        502,
-                        "The connection to the replica that worked on this broke. Whether it took"
-                        " effect is not known: look before you repeat it.",
-                    )
+                    await request.refuse(502, LOST_READ if request.safe else LOST_WRITE)
                     return
             except TimeoutError:
                 self._counts["failed"] += 1
@@ -109,16 +113,15 @@ class Front:
                 return
             self._counts["repeated"] += 1
             tried.append(replica)
-            if len(tried) > 2 * len(self._replicas.all):
+            if len(tried) >= len(self._replicas.all):
                 tried.clear()
-                await asyncio.sleep(0.1)
 
-    async def _wait(self) -> Replica | None:
+    async def _wait(self, seconds: float) -> Replica | None:
         if self._waiting >= MOST_WAITING:
             return None
         self._waiting += 1
         try:
-            return await self._replicas.wait_ready(WAIT_SECONDS)
+            return await self._replicas.wait_ready(seconds)
         finally:
             self._waiting -= 1
 

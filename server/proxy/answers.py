@@ -7,7 +7,7 @@ from server.proxy.wire import Headers
 
 TITLES = {
     413: "Too large",
-    501: "Not supported",
+    431: "Too many headers",
     502: "The answer was lost",
     503: "Not ready",
     504: "No answer in time",

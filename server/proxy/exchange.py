@@ -9,6 +9,7 @@ from server.proxy.answers import answer
 from server.proxy.wire import Broken, Connection, Head, Headers
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
+MOST_HEADER_BYTES = 32 * 1024
 HEAD_SECONDS = 60.0
 """How long a replica may take until its answer begins; an answer itself may last for ever."""
 WATCH_AFTER_SECONDS = 0.25
@@ -43,7 +44,13 @@ class ClientLeft(Exception):
 
 
 class TooLarge(Exception):
-    """The request's body passes the limit."""
+    """The request passes a limit; *status* says which: 413 its body, 431 its headers."""
+
+    def __init__(self, status: int = 413) -> None:
+        body = f"A request may carry at most {MOST_BODY_BYTES // 1024**2} MB."
+        headers = f"A request's headers may take at most {MOST_HEADER_BYTES // 1024} KB."
+        super().__init__(body if status == 413 else headers)
+        self.status = status
 
 
 class Request:
@@ -68,18 +75,25 @@ class Request:
         """Whether the answer has begun to go to the client."""
 
     @property
+    def safe(self) -> bool:
+        """Whether its method promises to change nothing."""
+        return self._method in SAFE_METHODS
+
+    @property
     def repeatable(self) -> bool:
         """Whether another replica may be asked: no effect can have happened, all of it is here."""
-        return not self.sent or (self._method in SAFE_METHODS and self._seen == len(self._first))
+        return not self.sent or (self.safe and self._seen == len(self._first))
 
     async def read_first(self) -> None:
         """Take what the client has sent of the body so far.
 
         Raises:
-            TooLarge: the declared length passes the limit.
+            TooLarge: the headers, or the length they declare, pass the limit.
             ClientLeft: it is gone already.
         """
         headers: Headers = self._scope["headers"]
+        if sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
+            raise TooLarge(431)
         for name, value in headers:
             if name == b"content-length" and (not value.isdigit() or int(value) > MOST_BODY_BYTES):
                 raise TooLarge
@@ -138,9 +152,7 @@ class Request:
     async def refuse(self, status: int, detail: str) -> None:
         """Answer in the front's own words."""
         accept = next((v for n, v in self._scope["headers"] if n == b"accept"), b"")
-        headers, body = answer(
-            status, detail, wants_page=b"text/html" in accept, safe=self._method in SAFE_METHODS
-        )
+        headers, body = answer(status, detail, wants_page=b"text/html" in accept, safe=self.safe)
         await self._start(status, headers)
         await self._send({"type": "http.response.body", "body": body})
 
