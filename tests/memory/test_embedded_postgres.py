@@ -324,3 +324,26 @@ async def test_an_interrupt_is_a_fast_shutdown_even_with_clients(folder: Path) -
 
     assert process.returncode == 0
     assert time.monotonic() - began < 20
+
+
+async def test_a_frozen_server_is_unavailable_within_the_time_given(folder: Path) -> None:
+    server = server_in(folder, folder / "s")
+    process = start_postgres(server)
+    await ask(server, "SELECT 1")
+    database = Database(server.url("probe"), pool_size=1)
+    await database.ping()
+    frozen = [postmaster(server), *postmaster(server).children()]
+    try:
+        for one in frozen:
+            one.suspend()
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.5 s"):
+            await database.ping(seconds=0.5)
+        assert time.monotonic() - began < 3
+    finally:
+        for one in frozen:
+            one.resume()
+        await wait_until_up(server)
+        await database.ping(seconds=20)
+        await database.dispose()
+        stop_postgres(process)
