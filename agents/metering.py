@@ -12,11 +12,11 @@ class Budgets:
     """Limits of one run and of one call. They guard against loops and runaway bills."""
 
     tokens_per_run: int = 400_000
-    """Tokens in and out: about twenty calls of the longest conversations the academy keeps."""
+    """Tokens in and out: 13,000 for each of the calls a run may make."""
     calls_per_run: int = 30
-    """Model calls, router included: twice the longest run of the healer's own playbook."""
+    """Model calls: the router's, and about six for each of the five steps a message may have."""
     tool_calls_per_run: int = 60
-    """Tool calls the model may ask for."""
+    """Tool calls the model may ask for: two for each model call."""
     attempts: int = 4
     """Tries of one call, the first included."""
     deadline_seconds: float = 120.0

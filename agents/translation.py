@@ -29,8 +29,9 @@ from agents.metering import RunMeter
 def translate(error: BaseException, meter: RunMeter) -> ModelError | None:
     """The typed error behind *error*, or None where it isn't about the model.
 
-    An error of ours that a library wrapped is found in its causes. When a library gave up telling
-    the model what was wrong, the last answer's finding says what that was.
+    An error of ours that a library wrapped is found in its causes; what was merely being handled
+    when another error came up isn't one. When a library gave up telling the model what was wrong,
+    the last answer's finding says what that was.
     """
     chain = tuple(_causes(error))
     ours = next((e for e in chain if isinstance(e, ModelError)), None)
@@ -77,4 +78,4 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while one is not None and id(one) not in seen:
         seen.add(id(one))
         yield one
-        one = one.__cause__ or one.__context__
+        one = one.__cause__

@@ -98,9 +98,9 @@ class Classifier:
         balance = np.array([sizes[y] * len(self.labels) / len(labels) for y in labels])
         # A slot of one example alone adds nothing off the diagonal, and the diagonal is known: 1.
         shared = examples[:, frequency > 1]
-        gram = (shared @ shared.T).astype(np.float64)
+        gram = shared @ shared.T
         np.fill_diagonal(gram, np.square(examples).sum(axis=1) + ridge * balance)
-        inverse = np.linalg.inv(gram)
+        inverse = np.linalg.inv(gram).astype(np.float64)
         mean = 2 / len(self.labels) - 1
         dual = inverse @ (target - mean)
         self._bias = mean

@@ -312,6 +312,20 @@ async def test_other_errors_pass_a_run_unchanged(provider: Provider) -> None:
                 raise KeyError("not about the model")
 
 
+async def test_an_error_of_another_kind_is_not_blamed_on_the_model(provider: Provider) -> None:
+    async with calling(provider, "bad-key") as endpoint:
+        with pytest.raises(KeyError):
+            await _fail_while_handling(endpoint)
+
+
+async def _fail_while_handling(endpoint: Endpoint) -> None:
+    async with endpoint.run("run-1"):
+        try:
+            await endpoint.chat("healer").ainvoke("hi")
+        except Exception:
+            raise KeyError("a fault of ours")  # noqa: B904 - as a fault in a handler is
+
+
 def assert_readable(error: ModelError) -> None:
     """A person can read it: a sentence or two, no trace, no key."""
     assert 20 < len(error.message) < 600
