@@ -72,7 +72,7 @@ def complete(document: dict[str, Any], routes: Iterable[APIRoute]) -> None:
         access = access_of(route)
         if not route.include_in_schema or access is None:
             continue
-        for method in route.methods:
+        for method in route.methods or ():
             operation = document["paths"][route.path][method.lower()]
             operation["x-who"] = access.who
             operation["security"] = (
