@@ -50,13 +50,14 @@ def sync_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file's content so that a crash leaves either the old or the new one.
+    """Replace a private file's content (mode 0600); a crash leaves the old one or the new one.
 
     Raises:
         OSError: it can't be written; the old content stands.
     """
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
+        os.fchmod(file.fileno(), 0o600)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
