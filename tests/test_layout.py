@@ -182,7 +182,7 @@ def test_catalogue_roster_and_rooms_agree_on_names() -> None:
         if entry.tools:
             functions = {
                 node.name
-                for node in ast.parse(toolset.read_text()).body
+                for node in ast.walk(ast.parse(toolset.read_text()))
                 if isinstance(node, ast.AsyncFunctionDef)
             }
             assert set(entry.tools) <= functions
