@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from tests.fakes.clock import FakeClock
+from tools.kit.clock import Clock
 from tools.kit.errors import Conflict, Unavailable
 from tools.kit.infrastructure import (
     DiskFacts,
@@ -76,7 +76,7 @@ class FakeReplica:
 class FakeInfrastructure:
     """`tools.kit.infrastructure.Infrastructure` over values a test sets."""
 
-    def __init__(self, clock: FakeClock, fleet: Fleet | None = None) -> None:
+    def __init__(self, clock: Clock, fleet: Fleet | None = None) -> None:
         self.clock = clock
         self.described = fleet or campus()
         self.pids = itertools.count(4711)
