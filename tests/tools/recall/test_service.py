@@ -111,7 +111,7 @@ async def test_secrets_are_forgotten_at_once(service: RecallService) -> None:
 async def test_a_long_text_keeps_its_ends_and_says_what_is_left_out(
     service: RecallService,
 ) -> None:
-    await service.remember(ADA, "a", "catalog hangs " + "x " * MAX_TEXT + "the end", kind="notes")
+    await service.remember(ADA, "a", "catalog hangs " + ". " * MAX_TEXT + "the end", kind="notes")
     text = (await service.recall(ADA, "catalog hangs the end"))[0].text
     assert len(text) <= MAX_TEXT
     assert "characters left out" in text
