@@ -164,7 +164,7 @@ async def test_the_database_is_stopped_and_started_and_the_log_file_has_both(
         await break_it(whole.settings, "postgres", "stop")
     while_down = await break_it(whole.settings, "player", "kill")
     assert while_down.facts["audited"] is False
-    assert "audit log can't be told" in while_down.text
+    assert "so the audit log lacks this" in while_down.text
 
     started = await break_it(whole.settings, "postgres", "start")
 
