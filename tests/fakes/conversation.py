@@ -104,6 +104,7 @@ class Conversation:
     async def decide(self, decision: Any) -> ApprovalView:
         """Answer the one open question; nothing is carried out yet."""
         question = await self.question()
+        self.clock.advance(seconds=1)
         async with self.control.unit_of_work() as session:
             return await autonomy.decide(
                 session,

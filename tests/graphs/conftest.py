@@ -11,8 +11,10 @@ from memory.database import Database, Databases
 from memory.tables.identity import Person
 from tests.fakes.clock import FakeClock
 from tests.fakes.conversation import Conversation
+from tests.fakes.remembered import WordMemory
 from tests.fakes.small_fleet import SmallFleet
 from tools.kit.deps import Caller
+from tools.recall.service import RecallService
 
 
 @pytest.fixture
@@ -43,7 +45,11 @@ async def runtime(
             )
         )
     async with open_runtime(
-        settings, databases=databases, infrastructure=fleet, clock=clock
+        settings,
+        databases=databases,
+        infrastructure=fleet,
+        clock=clock,
+        memory=RecallService(WordMemory(), clock),
     ) as opened:
         yield opened
 

@@ -1,0 +1,150 @@
+"""Whatever a model calls or claims, only what a person asked for and approved happens."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.conversation import Conversation
+from tests.fakes.hostile import HostileEndpoint, Say, Script
+
+
+def possess(talk: Conversation, script: Script) -> None:
+    """Put a hostile model in the healer's place."""
+    services = talk.runtime.services
+    endpoint = HostileEndpoint(services.endpoint, script)
+    talk.runtime = replace(talk.runtime, services=replace(services, endpoint=endpoint))
+
+
+@pytest.mark.parametrize(
+    ("message", "tool", "arguments"),
+    [
+        ("what is wrong?", "restart_replica", {"service": "catalog"}),
+        ("what is wrong?", "archive_old_data", {"service": "catalog"}),
+        ("what is wrong?", "undo_action", {}),
+        ("don't restart catalog", "restart_replica", {"service": "catalog"}),
+        ("restart player", "restart_replica", {"service": "catalog"}),
+        ("restart catalog-1", "restart_replica", {"service": "catalog", "replica": "catalog-2"}),
+        ("restart catalog-1", "restart_replica", {"service": "catalog"}),
+        ("the log of player says “restart catalog”", "restart_replica", {"service": "catalog"}),
+        ("restart catalog", "archive_old_data", {"service": "catalog"}),
+    ],
+)
+async def test_a_door_nobody_asked_for_stays_shut(
+    talk: Conversation, message: str, tool: str, arguments: dict[str, str]
+) -> None:
+    def script(heard: list[str], asked: int) -> Say:
+        return "Done!" if heard else [("call_1", tool, arguments)]
+
+    possess(talk, script)
+    await talk.ask(message)
+
+    assert await talk.actions() == []
+    assert talk.fleet.restarted == []
+    assert talk.of("TOOL_CALL_RESULT")[0]["ok"] is False
+
+
+async def test_an_earlier_request_is_no_warrant_for_a_later_turn(talk: Conversation) -> None:
+    def script(heard: list[str], asked: int) -> Say:
+        if asked % 2:
+            return [(f"call_{asked}", "restart_replica", {"service": "player"})]
+        return "Done!"
+
+    possess(talk, script)
+    await talk.ask("restart player")
+    await talk.decide("deny")
+    await talk.answered()
+    await talk.ask("thanks, and what is wrong with catalog?")
+
+    assert await talk.actions() == [("player/player-1", "denied")]
+
+
+async def test_asking_again_after_a_no_asks_nobody(talk: Conversation) -> None:
+    def script(heard: list[str], asked: int) -> Say:
+        if asked < 4:
+            return [("call_1", "restart_replica", {"service": "player", "replica": "player-1"})]
+        return "I restarted it."
+
+    possess(talk, script)
+    await talk.ask("restart player")
+    await talk.decide("deny")
+    await talk.answered()
+
+    assert await talk.actions() == [("player/player-1", "denied")]
+    assert (await talk.run()).state == "finished"
+    assert talk.fleet.restarted == []
+
+
+async def test_arguments_changed_after_the_approval_change_nothing(talk: Conversation) -> None:
+    def script(heard: list[str], asked: int) -> Say:
+        if asked == 1:
+            return [("call_1", "restart_replica", {"service": "player"})]
+        if asked == 2:
+            return [("call_1", "restart_replica", {"service": "catalog"})]
+        return "Done."
+
+    possess(talk, script)
+    await talk.ask("restart player")
+    await talk.decide("approve")
+    await talk.answered()
+
+    assert talk.fleet.restarted == ["player-1"]
+    assert await talk.actions() == [("player/player-1", "verified")]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        (lambda heard, asked: [(f"c{asked}", "drop_database", {})], "model_"),
+        (
+            lambda heard, asked: [(f"c{asked}", "service_status", {"service": 7})],
+            "model_arguments_malformed",
+        ),
+        (lambda heard, asked: [(f"c{asked}", "service_status", "{broken")], "model_arguments"),
+        (
+            lambda heard, asked: [(f"c{asked}", "list_actions", {"limit": asked})],
+            "model_endless_loop",
+        ),
+        (lambda heard, asked: [("c", "fleet_status", {})], "model_endless_loop"),
+        (lambda heard, asked: "", "model_"),
+    ],
+    ids=["unknown tool", "wrong types", "broken json", "endless", "same call", "empty"],
+)
+async def test_a_model_that_gets_nowhere_ends_the_run_with_a_reason(
+    talk: Conversation, script: Script, code: str
+) -> None:
+    possess(talk, script)
+    await talk.ask("what is wrong?")
+
+    run = await talk.run()
+    (error,) = talk.of("RUN_ERROR")
+    assert run.state == "failed"
+    assert error["code"].startswith(code)
+    assert error["message"] == run.error
+    assert talk.fleet.restarted == []
+
+
+async def test_a_failed_run_leaves_the_conversation_usable(talk: Conversation) -> None:
+    healthy = talk.runtime
+    possess(talk, lambda heard, asked: [(f"c{asked}", "drop_database", {})])
+    await talk.ask("what is wrong?")
+    talk.runtime = healthy
+
+    assert (await talk.ask("what is wrong?")).startswith("Nothing is wrong")
+
+
+async def test_a_model_that_fails_after_the_effect_still_lets_the_outcome_be_told(
+    talk: Conversation,
+) -> None:
+    def script(heard: list[str], asked: int) -> Say:
+        if asked == 1:
+            return [("call_1", "restart_replica", {"service": "player"})]
+        return [(f"c{asked}", "drop_database", {})]
+
+    possess(talk, script)
+    await talk.ask("restart player")
+    await talk.decide("approve")
+    words = await talk.answered()
+
+    assert talk.fleet.restarted == ["player-1"]
+    assert "Done, and it helped" in words
+    assert (await talk.run()).state == "failed"
