@@ -3,6 +3,7 @@
 `make cassettes` sets ACADEMY_RECORD and records them anew first.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -19,9 +20,9 @@ BY_NAME = {exchange.name: exchange for exchange in EXCHANGES}
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def recorded_anew() -> None:
+def recorded_anew() -> None:
     if os.environ.get("ACADEMY_RECORD"):
-        await record()
+        asyncio.run(record())
 
 
 @pytest.fixture
