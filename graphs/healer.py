@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -40,7 +41,10 @@ EXPIRE_SECONDS = 5.0
 SIGN_SECONDS = 10.0
 """How many seconds of audit rows a truncation may hide."""
 FORGET_SECONDS = 600.0
-CALL_SECONDS = 20.0
+THREADS = 24
+AWAY_SECONDS = 1.0
+"""How often to look again whether the database is back."""
+CALL_SECONDS = 10.0
 """How long one piece of housekeeping may take before it is tried again at its next turn."""
 
 log = structlog.get_logger(__name__)
@@ -74,20 +78,27 @@ class Healer:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+            # What was written since the last signature should not stay without one.
+            await self._attempt("sign_head", self._sign)
             await self.databases.dispose()
 
     async def _every(
         self, seconds: float, name: str, chore: Callable[[], Awaitable[None]], stop: asyncio.Event
     ) -> None:
         while not stop.is_set():
-            if self.loop.store_reachable:
-                try:
-                    async with asyncio.timeout(CALL_SECONDS):
-                        await chore()
-                except Exception as error:  # met again at its next turn
-                    log.warning("healer.chore_failed", chore=name, reason=str(error)[:300])
+            reachable = self.loop.store_reachable
+            if reachable:
+                await self._attempt(name, chore)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), timeout=seconds)
+                pause = seconds if reachable else min(seconds, AWAY_SECONDS)
+                await asyncio.wait_for(stop.wait(), timeout=pause)
+
+    async def _attempt(self, name: str, chore: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await chore()
+        except Exception as error:  # met again at its next turn
+            log.warning("healer.chore_failed", chore=name, reason=str(error)[:300])
 
     async def _expire(self) -> None:
         async with self.databases.control.unit_of_work() as session:
@@ -186,6 +197,8 @@ async def main() -> None:
     configure_logging()
     stop = asyncio.Event()
     running = asyncio.get_running_loop()
+    # Restarts and archives each hold a thread for seconds; probing must always find one free.
+    running.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="healer"))
     for number in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(number, stop.set)
     healer = compose(read_settings())
