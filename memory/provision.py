@@ -23,17 +23,25 @@ MAINTENANCE = ("postgres", "template1")
 FIRST_SLUG = "dynasty"
 """Slug of the first academy, whose database is there before its row."""
 
-HINTS = (
+WRONG = (
     ("password authentication failed", "the user name or the password is wrong"),
     ("no password supplied", "the URL needs a password"),
-    ("role", "that user doesn't exist there"),
+    ('role "', "that user doesn't exist there"),
     ("no pg_hba.conf entry", "the server doesn't admit this user from here"),
+    ("SSL was required", "the server speaks no TLS; leave out sslmode, or switch it on there"),
+    ("invalid URI query parameter", "the URL's part after ? is wrong"),
+)
+"""What waiting doesn't mend, by what libpq says."""
+AWAY = (
     ("resolve host", "the host name is wrong or unknown here"),
     ("translate host", "the host name is wrong or unknown here"),
     ("refused", "no server listens there: check host and port, or start it"),
     ("No such file", "no server listens there: is PostgreSQL running?"),
     ("timeout", "the host doesn't answer: check host, port and firewall"),
+    ("starting up", "it is starting; wait a moment"),
+    ("shutting down", "it is stopping"),
 )
+"""What may be over in a moment."""
 
 
 def base_name(control: str) -> str:
@@ -63,7 +71,8 @@ async def connection(url: URL) -> AsyncIterator[psycopg.AsyncConnection]:
     """A connection in autocommit, for statements that can't run in a transaction.
 
     Raises:
-        StoreUnavailable: the server can't be reached or refused; the message says what to check.
+        StoreUnavailable: the server can't be reached.
+        StoreError: it refused this user or URL. Both messages say what to check.
     """
     async with await _connect(url) as opened:
         yield opened
@@ -74,7 +83,8 @@ async def connection_beside(url: URL) -> AsyncIterator[psycopg.AsyncConnection]:
     """A connection to the server of *url*, through another database where this one is missing.
 
     Raises:
-        StoreUnavailable: the server can't be reached or refused; the message says what to check.
+        StoreUnavailable: the server can't be reached.
+        StoreError: it refused this user or URL. Both messages say what to check.
     """
     async with await _connect_beside(url) as opened:
         yield opened
@@ -85,7 +95,7 @@ async def _connect_beside(url: URL) -> psycopg.AsyncConnection:
     for name in others:
         try:
             return await _connect(url.set(database=name))
-        except StoreUnavailable as error:
+        except StoreError as error:
             said = str(error.__cause__)
             if not ("database" in said and "does not exist" in said):
                 raise
@@ -101,16 +111,21 @@ async def _connect(url: URL) -> psycopg.AsyncConnection:
         raise refused(error, url) from error
 
 
-def refused(error: psycopg.Error, url: URL) -> StoreUnavailable:
-    """What a failed connection means, and what to check; never with the password."""
+def refused(error: psycopg.Error, url: URL) -> StoreError:
+    """What a failed connection means, and what to check; never with the password.
+
+    `StoreUnavailable` where another try may succeed.
+    """
     said = " ".join(str(error).split())
     if url.password:
         said = said.replace(str(url.password), "***")
-    hint = next((hint for part, hint in HINTS if part in said), "check the URL and the server")
-    return StoreUnavailable(
-        f"Can't connect to {place(url)}: {hint} (ACADEMY_DATABASE_URL names an external server)."
-        f" It said: {said[:300]}"
+    wrong = next((hint for part, hint in WRONG if part in said), None)
+    away = next((hint for part, hint in AWAY if part in said), "check the URL and the server")
+    message = (
+        f"Can't connect to {place(url)}: {wrong or away} (ACADEMY_DATABASE_URL names an external"
+        f" server). It said: {said[:300]}"
     )
+    return StoreError(message) if wrong else StoreUnavailable(message)
 
 
 async def exists(server: psycopg.AsyncConnection, name: str) -> bool:
@@ -123,8 +138,8 @@ async def ensure_control_database(control_url: str) -> bool:
     """Create the control database if it is missing; whether it was.
 
     Raises:
-        StoreUnavailable: the server can't be reached or refused.
-        StoreError: the user may not create databases.
+        StoreUnavailable: the server can't be reached.
+        StoreError: it refused this user, or the user may not create databases.
     """
     url = read_url(control_url)
     assert url.database

@@ -4,36 +4,20 @@ A database newer than this release knows is left alone within the declared range
 refused outside it, before anything is changed.
 """
 
-import asyncio
-import contextlib
-import os
-import platform
-import secrets
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import URL, Connection, func, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from memory import leases, library_tables, provision
+from memory import library_tables, provision
 from memory.database import Database, read_url
-from memory.errors import LeaseLost, SchemaMismatch, StoreError, StoreUnavailable
+from memory.errors import SchemaMismatch, StoreError
 from memory.families import FAMILIES, Family
-from memory.tables.base import Shared
 from memory.tables.identity import TenantRecord
-from memory.tables.leases import Lease
+from memory.upgrade_lease import LEASE_TABLE, ensure_lease_table, refuse_if_forbidden, upgrader
 
-LEASE = "schema-upgrade"
-LEASE_SECONDS = 30.0
-WAIT_SECONDS = 300.0
-"""How long a second upgrader waits for the first."""
-POLL_SECONDS = 0.2
-LEASE_TABLE = Shared.metadata.tables[Lease.__tablename__]
 VERSION_TABLE = "alembic_version"
-FORBIDDEN = "42501"
-"""SQLSTATE `insufficient_privilege`."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +66,17 @@ async def upgrade(control_url: str) -> list[str]:
     try:
         await _refuse_foreign(control)
         _refuse_outside(await status(control_url))
-        if await _is_current(control_url):
+        if await _is_current(control, control_url):
             return done
-        await _ensure_lease_table(control)
-        async with _upgrader(control) as still_holding:
+        await ensure_lease_table(control)
+        async with upgrader(control) as still_holding:
             done += await _bring(_Target(control_url, FAMILIES["control"], "control"))
             for target in await _targets(control, control_url, create=done):
                 await still_holding()
                 try:
                     done += await _bring(target)
-                except StoreUnavailable as error:
-                    if target.label == "template":
+                except StoreError as error:
+                    if target.label == "template" or isinstance(error, SchemaMismatch):
                         raise
                     done.append(f"{target.label}: NOT UPGRADED. {error}")
     finally:
@@ -105,7 +89,7 @@ async def status(control_url: str) -> list[DatabaseStatus]:
 
     Raises:
         StoreUnavailable: the control database's server can't be reached.
-        StoreError: the URL is wrong.
+        StoreError: the URL is wrong, or the server refused the user.
     """
     url = read_url(control_url)
     assert url.database
@@ -128,11 +112,17 @@ async def status(control_url: str) -> list[DatabaseStatus]:
     return found
 
 
-async def _is_current(control_url: str) -> bool:
+async def _is_current(control: Database, control_url: str) -> bool:
+    """Whether nothing is left to do, the first tenant's database included."""
     for entry in await status(control_url):
         if entry.revision is None or entry.revision < entry.head or entry.note:
             return False
-    return True
+    if await _tenant_targets(control, control_url):
+        return True
+    async with provision.connection(read_url(control_url)) as server:
+        return await provision.exists(
+            server, provision.tenant_database_name(control.name, provision.FIRST_SLUG)
+        )
 
 
 async def _read_status(target: _Target) -> DatabaseStatus:
@@ -227,100 +217,6 @@ async def _refuse_foreign(control: Database) -> None:
         )
 
 
-async def _ensure_lease_table(control: Database) -> None:
-    for attempt in (1, 2):
-        try:
-            async with control.unit_of_work() as session:
-                connection = await session.connection()
-                await connection.run_sync(LEASE_TABLE.create, checkfirst=True)
-        except (IntegrityError, ProgrammingError) as error:
-            _refuse_if_forbidden(error, control)
-            # Two upgraders made it in the same moment; the second look finds it.
-            if attempt == 2:
-                raise
-        else:
-            return
-
-
-def _refuse_if_forbidden(error: DBAPIError, database: Database) -> None:
-    """A user who may not create tables is told how to be allowed to."""
-    if getattr(error.orig, "sqlstate", None) == FORBIDDEN:
-        user = database.user
-        raise StoreError(
-            f"The database user {user} may not create tables in {database.name}. Make it the owner"
-            f' with: ALTER DATABASE "{database.name}" OWNER TO "{user}";'
-        ) from error
-
-
-class _StillHolding:
-    """Renews the upgrade lease in the background and says whether it is still ours."""
-
-    def __init__(self, control: Database, owner: str, fence: int) -> None:
-        self._control = control
-        self._owner = owner
-        self._fence = fence
-
-    async def __call__(self) -> None:
-        """Renew now.
-
-        Raises:
-            LeaseLost: another upgrader took over.
-        """
-        async with self._control.unit_of_work() as session:
-            await leases.renew(
-                session,
-                LEASE,
-                self._owner,
-                self._fence,
-                seconds=LEASE_SECONDS,
-                now=await _now(session),
-            )
-
-    async def forever(self) -> None:
-        """Renew until cancelled or lost; a store that is away for a moment is tried again."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            with contextlib.suppress(StoreUnavailable):
-                await self()
-
-
-async def _now(session: AsyncSession) -> datetime:
-    """The server's clock: upgraders on several machines share it."""
-    moment = await session.scalar(select(func.clock_timestamp()))
-    assert isinstance(moment, datetime)
-    return moment
-
-
-@contextlib.asynccontextmanager
-async def _upgrader(control: Database) -> AsyncIterator[_StillHolding]:
-    """Hold the upgrade lease, waiting for whoever has it."""
-    owner = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
-    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
-    while True:
-        async with control.unit_of_work() as session:
-            fence = await leases.acquire(
-                session, LEASE, owner, seconds=LEASE_SECONDS, now=await _now(session)
-            )
-        if fence is not None:
-            break
-        if asyncio.get_running_loop().time() > deadline:
-            raise StoreUnavailable(
-                f"Another upgrade of {control.name} has been running for {WAIT_SECONDS:.0f} s;"
-                " see what it does, or end it: its lease then runs out by itself."
-            )
-        await asyncio.sleep(POLL_SECONDS)
-    holding = _StillHolding(control, owner, fence)
-    renewer = asyncio.create_task(holding.forever())
-    try:
-        yield holding
-    finally:
-        renewer.cancel()
-        with contextlib.suppress(asyncio.CancelledError, LeaseLost):
-            await renewer
-        async with control.unit_of_work() as session:
-            await leases.release(session, LEASE, owner, fence, now=await _now(session))
-
-
 async def _targets(control: Database, control_url: str, *, create: list[str]) -> list[_Target]:
     """Template and tenants in order; makes the template and the first tenant's database.
 
@@ -389,7 +285,7 @@ async def _bring(target: _Target) -> list[str]:
         if line:
             done.append(line)
     except ProgrammingError as error:
-        _refuse_if_forbidden(error, database)
+        refuse_if_forbidden(error, database)
         raise
     finally:
         await database.dispose()

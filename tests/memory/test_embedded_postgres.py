@@ -107,7 +107,7 @@ async def test_a_wrong_password_is_refused_and_never_shown(folder: Path) -> None
         await wait_until_up(server)
         wrong = EmbeddedPostgres(server.data, server.sockets, folder / "guess")
         wrong.password_file.write_text("let-me-in-please")
-        with pytest.raises(StoreUnavailable, match="the password is wrong") as refusal:
+        with pytest.raises(StoreError, match="the password is wrong") as refusal:
             await ensure_control_database(wrong.url("academy"))
         assert "let-me-in-please" not in str(refusal.value)
     finally:

@@ -105,9 +105,10 @@ async def test_a_server_that_is_not_there_is_named(where: str, why: str) -> None
 async def test_a_wrong_password_is_said_without_saying_it(roles: dict[str, URL]) -> None:
     url = roles["CREATEDB"].set(password="wrong-sesame")
 
-    with pytest.raises(StoreUnavailable, match="user name or the password is wrong") as refusal:
+    with pytest.raises(StoreError, match="user name or the password is wrong") as refusal:
         await upgrade(text_of(url))
 
+    assert not isinstance(refusal.value, StoreUnavailable), "waiting doesn't mend it"
     assert "wrong-sesame" not in str(refusal.value)
 
 

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from memory import leases, provision
+from memory import leases, provision, upgrade_lease
 from memory import upgrade as upgrading
 from memory.database import Database, Databases, read_url
 from memory.embedded_postgres import EmbeddedPostgres
@@ -75,17 +75,17 @@ async def test_an_upgrader_waits_for_a_lease_and_a_dead_ones_runs_out(
 ) -> None:
     await provision.ensure_control_database(fresh_url)
     control = Database(fresh_url, pool_size=1)
-    await upgrading._ensure_lease_table(control)
+    await upgrade_lease.ensure_lease_table(control)
     async with control.unit_of_work() as session:
-        now = await upgrading._now(session)
-        await leases.acquire(session, upgrading.LEASE, "dead", seconds=1.5, now=now)
+        now = await upgrade_lease.server_now(session)
+        await leases.acquire(session, upgrade_lease.LEASE, "dead", seconds=1.5, now=now)
     await control.dispose()
     began = time.monotonic()
 
-    monkeypatch.setattr(upgrading, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(upgrade_lease, "WAIT_SECONDS", 0.3)
     with pytest.raises(StoreUnavailable, match="Another upgrade"):
         await upgrade(fresh_url)
-    monkeypatch.setattr(upgrading, "WAIT_SECONDS", 30)
+    monkeypatch.setattr(upgrade_lease, "WAIT_SECONDS", 30)
     assert await upgrade(fresh_url)
     assert time.monotonic() - began >= 1.5
 
@@ -217,6 +217,20 @@ async def test_an_interrupted_revision_leaves_the_database_as_it_was(
     assert (await status(fresh_url))[0].revision is None
     assert await upgrade(fresh_url)
     assert all(entry.ok for entry in await status(fresh_url))
+
+
+async def test_an_upgrade_that_died_before_the_first_tenants_database_is_finished_by_the_next(
+    fresh_url: str,
+) -> None:
+    await upgrade(fresh_url)
+    name = provision.tenant_database_name(read_url(fresh_url).database or "", "dynasty")
+    async with provision.connection(read_url(fresh_url)) as server:
+        await provision.drop(server, name)
+
+    lines = await upgrade(fresh_url)
+
+    assert [line for line in lines if line.startswith(name)]
+    assert name in await names_on_server(fresh_url)
 
 
 async def test_procrastinate_takes_a_job_from_its_tables(control_db: Database) -> None:
