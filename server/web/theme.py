@@ -3,10 +3,16 @@
 Contrast is WCAG 2.2's: relative luminance of sRGB, at least 4.5 to 1 for text.
 """
 
+from collections.abc import Iterable
+
 MINIMUM_CONTRAST = 4.5
-LIGHT_PAPER = "#ffffff"
-LIGHT_SHADE = "#eef1f5"
-DARK_PAPER = "#1b212b"
+LIGHT = ("#ffffff", "#f5f6f8", "#eef1f5")
+"""Paper, ground and shade of `academy.css` in the light scheme."""
+DARK = ("#1b212b", "#11151b", "#242c38")
+"""The same in the dark scheme."""
+ON_DARK = "#10141b"
+"""Text on the accent in the dark scheme."""
+TINT = 0.12
 STEPS = 40
 
 
@@ -37,22 +43,31 @@ def mix(colour: str, other: str, share: float) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
-def readable(colour: str, paper: str, *, towards: str) -> str:
-    """The nearest shade of *colour*, moved *towards* black or white, readable on *paper*."""
+def tinted(paper: str, accent: str) -> str:
+    """*paper* with a breath of *accent*: what marks the current page and one's own words."""
+    return mix(paper, accent, TINT)
+
+
+def readable(colour: str, papers: Iterable[str], *, towards: str) -> str:
+    """The nearest shade of *colour*, moved *towards* black or white, readable on each paper.
+
+    Readable on a paper also means on that paper tinted with the shade itself.
+    """
+    papers = tuple(papers)
     for step in range(STEPS + 1):
         shade = mix(colour, towards, step / STEPS)
-        if contrast(shade, paper) >= MINIMUM_CONTRAST:
+        grounds = (*papers, *(tinted(paper, shade) for paper in papers))
+        if all(contrast(shade, ground) >= MINIMUM_CONTRAST for ground in grounds):
             return shade
     return towards
 
 
 def stylesheet(accent: str) -> str:
     """The tenant's few variables, for light and for dark."""
-    light = readable(accent, LIGHT_SHADE, towards="#000000")
-    dark = readable(accent, mix(DARK_PAPER, accent, 0.16), towards="#ffffff")
+    light = readable(accent, LIGHT, towards="#000000")
+    dark = readable(accent, DARK, towards="#ffffff")
     return (
-        f":root{{--accent:{light};--on-accent:#ffffff;--accent-soft:{mix('#ffffff', light, 0.1)}}}"
+        f":root{{--accent:{light};--on-accent:#ffffff;--accent-soft:{tinted(LIGHT[0], light)}}}"
         "@media (prefers-color-scheme:dark){"
-        f":root{{--accent:{dark};--on-accent:#10141b;"
-        f"--accent-soft:{mix(DARK_PAPER, dark, 0.14)}}}}}"
+        f":root{{--accent:{dark};--on-accent:{ON_DARK};--accent-soft:{tinted(DARK[0], dark)}}}}}"
     )

@@ -44,6 +44,11 @@ class Said:
     kind: str = "said"
 
 
+def said_by_person(run_id: str, text: str, at: datetime) -> Said:
+    """What the person wrote, under the run that answers it."""
+    return Said(key=key_of("user", run_id), role="user", text=text, at=at)
+
+
 @dataclass
 class ToolCall:
     """One use of a tool: what it was called with and what it answered."""
@@ -99,20 +104,23 @@ class Transcript:
         transcript.know(thread.messages)
         for event in events:
             transcript.apply(event)
-        transcript.add_unanswered()
         if thread.run is not None and thread.run.state in ("queued", "running"):
             transcript.doing = transcript.doing or "Waiting for the agent"
         return transcript
 
     def know(self, messages: Sequence[MessageView]) -> None:
-        """Take in what the person wrote; shown when its run begins, or by `add_unanswered`."""
+        """Take in what the person wrote; it joins the items when its run begins."""
         for message in messages:
             if message.role == "user" and message.run_id is not None:
                 self.asked.setdefault(message.run_id, message)
 
-    def add_unanswered(self) -> list[str]:
-        """Show what was written and no run has begun to answer; the keys added."""
-        return [key for run_id in self.asked if (key := self._show_asked(run_id))]
+    def unanswered(self) -> list[Said]:
+        """What was written and no run has begun to answer: it stands below everything else."""
+        return [
+            said_by_person(run_id, message.text, message.created_at)
+            for run_id, message in self.asked.items()
+            if key_of("user", run_id) not in self.items
+        ]
 
     def misses(self, events: Sequence[EventView]) -> bool:
         """Whether a run begins that answers something this transcript doesn't know of."""
@@ -124,7 +132,7 @@ class Transcript:
         key = key_of("user", run_id)
         if message is None or key in self.items:
             return None
-        self.items[key] = Said(key=key, role="user", text=message.text, at=message.created_at)
+        self.items[key] = said_by_person(run_id, message.text, message.created_at)
         return key
 
     def apply(self, event: EventView) -> list[str]:

@@ -157,8 +157,8 @@ async def test_a_message_sent_by_the_script_comes_back_as_one_new_line(ada: Brow
     )
 
     assert answer.status_code == 200
-    assert answer.text.count("<article") == 2
-    assert 'hx-target="#transcript:not(:has(#user-run-' in answer.text
+    assert answer.text.count("<article") == 1
+    assert 'hx-target=".chat:not(:has(#user-run-' in answer.text
 
 
 async def test_an_empty_message_is_refused_on_the_page_it_was_sent_from(ada: Browser) -> None:

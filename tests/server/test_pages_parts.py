@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from graphs.threads import EventView
+from server.web.assets import STATIC
 from server.web.charts import MOST_POINTS, chart, charts
 from server.web.markdown import to_html
 from server.web.moments import ago, time_tag
-from server.web.theme import DARK_PAPER, LIGHT_PAPER, contrast, readable, stylesheet
+from server.web.theme import DARK, LIGHT, ON_DARK, contrast, readable, stylesheet, tinted
 from server.web.transcript import Failure, Question, Said, ToolCall, Transcript
 from server.web.words import figure, label
 from tools.healing.schemas import Series
@@ -18,12 +19,23 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 @pytest.mark.parametrize("accent", ["#ffee00", "#000000", "#ffffff", "#2f5bea", "#777777"])
 def test_any_accent_becomes_readable_on_light_and_on_dark(accent: str) -> None:
-    light = readable(accent, LIGHT_PAPER, towards="#000000")
-    dark = readable(accent, DARK_PAPER, towards="#ffffff")
+    for papers, towards, on_accent in ((LIGHT, "#000000", "#ffffff"), (DARK, "#ffffff", ON_DARK)):
+        shade = readable(accent, papers, towards=towards)
+        assert contrast(on_accent, shade) >= 4.5
+        for paper in papers:
+            assert contrast(shade, paper) >= 4.5
+            assert contrast(shade, tinted(paper, shade)) >= 4.5
 
-    assert contrast(light, LIGHT_PAPER) >= 4.5
-    assert contrast(dark, DARK_PAPER) >= 4.5
-    assert "prefers-color-scheme:dark" in stylesheet(accent)
+
+def test_the_papers_are_those_of_the_style_sheet() -> None:
+    css = (STATIC / "academy.css").read_text()
+    for names, papers in (("light", LIGHT), ("dark", DARK)):
+        for name, paper in zip(("--paper", "--ground", "--shade"), papers, strict=True):
+            assert f"{name}: {paper};" in css, (names, name)
+
+
+def test_the_theme_has_a_dark_half() -> None:
+    assert "prefers-color-scheme:dark" in stylesheet("#2f5bea")
 
 
 def test_contrast_is_that_of_the_guideline() -> None:

@@ -16,7 +16,7 @@ from server.streams import Batch, follow, message, resume_point, stream
 from server.visitor import Visitor
 from server.web.approval_cards import approvals_named, overview
 from server.web.rendering import asked_by_htmx, fragment, frame_of, html
-from server.web.transcript import MOST_EVENTS, Said, Transcript, key_of
+from server.web.transcript import MOST_EVENTS, Said, Transcript, key_of, said_by_person
 
 router = APIRouter(include_in_schema=False)
 
@@ -156,10 +156,10 @@ async def post_message(
         )
     if not asked_by_htmx(request):
         return RedirectResponse(f"/threads/{thread_id}#end", status_code=303)
-    said = Said(key=key_of("user", run.id), role="user", text=text.strip(), at=run.created_at)
+    said = said_by_person(run.id, text.strip(), run.created_at)
     return html(
         request, "parts/changes.html", visitor=visitor,
-        items=[said], approvals={}, doing="Waiting for the agent", announce="", notice="",
+        items=[], queued=said, approvals={}, doing="Waiting for the agent", announce="", notice="",
         next_key=new_id("msg"),
     )  # fmt: skip
 
@@ -185,7 +185,6 @@ async def thread_stream(
     transcript.know(thread.messages)
     for event in earlier:
         transcript.apply(event)
-    transcript.add_unanswered()
 
     async def render(batch: Batch) -> bytes:
         if transcript.misses(batch):
@@ -217,6 +216,7 @@ async def changes(
         "parts/changes.html",
         visitor=visitor,
         items=list(touched.values()),
+        queued=None,
         approvals=await approvals_named(services, visitor, asked),
         doing=transcript.doing,
         announce=" ".join(spoken),
