@@ -301,6 +301,11 @@ class Bench:
         raise AssertionError([(c.kind, c.state, c.timeline[-1].text) for c in self.loop.cases])
 
     @property
+    def standing(self) -> list[str]:
+        """Kind, target and state of every incident, newest first."""
+        return [f"{c.kind} {c.target} {c.state}" for c in self.loop.cases]
+
+    @property
     def alerts(self) -> list[str]:
         """Lines of the alerts' log."""
         path = self.local.alerts

@@ -60,11 +60,6 @@ class Film:
 
 
 @pytest.fixture
-def infrastructure(clock: FakeClock) -> FakeInfrastructure:
-    return FakeInfrastructure(clock)
-
-
-@pytest.fixture
 async def film(infrastructure: FakeInfrastructure, clock: FakeClock) -> Film:
     film = Film(infrastructure, clock)
     await film.shoot(10)

@@ -17,11 +17,6 @@ from tools.kit.infrastructure import Fleet
 POLICY = HealingPolicy()
 
 
-@pytest.fixture
-def infrastructure(clock: FakeClock) -> FakeInfrastructure:
-    return FakeInfrastructure(clock)
-
-
 async def explain(
     infrastructure: FakeInfrastructure, clock: FakeClock, *, store: bool = True, rounds: int = 5
 ) -> list[Diagnosis]:

@@ -51,11 +51,6 @@ def operation(tmp_path: Path) -> RestartReplica:
 
 
 @pytest.fixture
-def infrastructure(clock: FakeClock) -> FakeInfrastructure:
-    return FakeInfrastructure(clock)
-
-
-@pytest.fixture
 def context(infrastructure: FakeInfrastructure, clock: FakeClock) -> OperationContext:
     return OperationContext(infrastructure, clock)
 
