@@ -21,7 +21,14 @@ from granian.server.embed import Server
 from graphs.settings import Settings, read_settings
 from memory.database import Databases
 from server import error_handlers, openapi
-from server.lifespan import POOL_SIZE, FleetDescription, RecentSessions, Services, lifespan
+from server.lifespan import (
+    POOL_SIZE,
+    FleetDescription,
+    Glance,
+    RecentSessions,
+    Services,
+    lifespan,
+)
 from server.metrics import Metrics
 from server.middleware import BodyLimit, RequestContext
 from server.routes import autonomy as autonomy_api
@@ -80,6 +87,7 @@ def create_app(
         metrics=metrics,
         fleet=FleetDescription(settings),
         recent=RecentSessions(timepiece),
+        glance=Glance(timepiece),
     )
     error_handlers.install(app)
     app.add_middleware(BodyLimit)

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections import OrderedDict, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import FastAPI
@@ -30,10 +30,14 @@ from tools.kit.operation import Operation
 
 log = structlog.get_logger("server")
 
+T = TypeVar("T")
+
 POOL_SIZE = 5
 """Connections of one replica to the control database."""
 TENANT_KEPT = timedelta(seconds=20)
 """How long a host's tenant is taken from memory; a new theme or name shows after this."""
+GLANCE_KEPT = timedelta(seconds=1)
+"""How long what every page shows is taken from memory: half of a round of the healer."""
 REMEMBERED = timedelta(minutes=10)
 """How long a session seen by this replica still opens the local view while the store is down."""
 MOST_REMEMBERED = 500
@@ -103,6 +107,33 @@ def modified(path: Path) -> float:
         return 0.0
 
 
+class Glance:
+    """What many open pages ask for at once, read or rendered once per *keep*.
+
+    One at a time reads it, the others wait for that; never the place for anything of one person.
+    """
+
+    def __init__(self, clock: Clock, *, keep: timedelta = GLANCE_KEPT) -> None:
+        self._clock = clock
+        self.keep = keep
+        self._kept: dict[Hashable, tuple[datetime, Any]] = {}
+        self._locks: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def take(self, key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
+        """What is kept under *key*, or *read*'s answer where that is too old."""
+        async with self._locks[key]:
+            now = self._clock.now()
+            kept = self._kept.get(key)
+            if kept is None or now - kept[0] >= self.keep:
+                kept = self._kept[key] = (now, await read())
+            value: T = kept[1]
+            return value
+
+    def forget(self) -> None:
+        """Something changed here: the next one reads anew."""
+        self._kept.clear()
+
+
 @dataclass
 class Services:
     """What routes and pages work with; one per replica."""
@@ -114,6 +145,7 @@ class Services:
     metrics: Metrics
     fleet: FleetDescription
     recent: RecentSessions
+    glance: Glance
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     _tenants: dict[str, tuple[datetime, TenantFace | None]] = field(default_factory=dict)
 

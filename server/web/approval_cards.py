@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from server.lifespan import Services
 from server.visitor import Visitor
+from server.web.surroundings import Surroundings
 from server.web.words import OVER
 from tools.autonomy import service as autonomy
 from tools.autonomy.schemas import ApprovalView
-from tools.healing import service as healing
 from tools.healing.schemas import IncidentView
 from tools.kit.errors import Forbidden, NotFound
 
@@ -51,18 +51,12 @@ async def approvals_named(
     return found
 
 
-async def overview(
-    services: Services, visitor: Visitor, *, leave_out: str | None = None
-) -> Overview:
+def overview(around: Surroundings, *, leave_out: str | None = None) -> Overview:
     """Pending approvals and the open incidents that none of them is about.
 
     Approvals of thread *leave_out* are left out: they stand in the conversation already.
     """
-    if not visitor.caller.may_fleet:
-        return Overview([], [], fleet=False)
-    async with services.databases.control.unit_of_work() as session:
-        pending = await autonomy.list_approvals(session, visitor.caller, state="pending")
-        incidents = await healing.list_incidents(session, visitor.caller, open_only=True)
-    elsewhere = [a for a in pending if leave_out is None or a.thread_id != leave_out]
-    asked_for = {a.incident_id for a in elsewhere}
-    return Overview(elsewhere, [i for i in incidents if i.id not in asked_for], fleet=True)
+    elsewhere = [a for a in around.approvals if leave_out is None or a.thread_id != leave_out]
+    asked_for = {approval.incident_id for approval in elsewhere}
+    others = [incident for incident in around.incidents if incident.id not in asked_for]
+    return Overview(elsewhere, others, fleet=around.fleet)

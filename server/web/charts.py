@@ -9,8 +9,9 @@ from datetime import datetime
 
 from tools.healing.schemas import Series
 
-WIDTH, HEIGHT, MARGIN = 240.0, 56.0, 4.0
-MOST_POINTS = 120
+WIDTH, HEIGHT, MARGIN = 120.0, 24.0, 2.0
+MOST_POINTS = 40
+"""What a line of some 120 pixels can show; the page of a whole fleet stays below its budget."""
 LEAST_SPREAD = 0.2
 """The axis spans at least this share of the highest value, so that noise doesn't look like news."""
 FIRST = ("latency_ms", "error_percent", "queue_depth", "cpu_percent", "rss_mb", "disk_free_percent")
@@ -31,8 +32,7 @@ class Chart:
     lowest: str
     highest: str
     line: str
-    """The `points` of a polyline in a box of 240 by 56."""
-    area: str
+    """The `points` of a polyline in a box of 120 by 24."""
     summary: str
 
 
@@ -66,12 +66,12 @@ def scale(low: float, high: float, unit: str) -> tuple[float, float]:
     return low - room / 2, high + room / 2
 
 
-def charts(series: Sequence[Series]) -> list[Chart]:
-    """A chart of each signal worth one, those that show trouble first first."""
+def charts(series: Sequence[Series], *, most: int | None = None) -> list[Chart]:
+    """A chart of each signal worth one, those that show trouble first first; at most *most*."""
     rank = {name: place for place, name in enumerate(FIRST)}
     shown = [one for one in series if one.name not in ALWAYS_CLIMBING]
     shown.sort(key=lambda one: (rank.get(one.name, len(rank)), one.title))
-    return [drawn for one in shown if (drawn := chart(one)) is not None]
+    return [drawn for one in shown[:most] if (drawn := chart(one)) is not None]
 
 
 def chart(series: Series) -> Chart | None:
@@ -94,8 +94,7 @@ def chart(series: Series) -> Chart | None:
     ]
     if len(placed) == 1:
         placed = [(MARGIN, placed[0][1]), (WIDTH - MARGIN, placed[0][1])]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-    base = f"{HEIGHT - MARGIN:.1f}"
+    line = " ".join(f"{x:.0f},{y:.1f}" for x, y in placed)
     latest, minutes = number(values[-1]), max(1, round(length / 60))
     unit = f" {series.unit}" if series.unit else ""
     return Chart(
@@ -107,7 +106,6 @@ def chart(series: Series) -> Chart | None:
         lowest=number(low),
         highest=number(high),
         line=line,
-        area=f"{placed[0][0]:.1f},{base} {line} {placed[-1][0]:.1f},{base}",
         summary=(
             f"Now {latest}{unit}; between {number(low)} and {number(high)}{unit} "
             f"in the last {minutes} min."

@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from server.auth import services_of
 from server.visitor import Visitor
-from server.web.rendering import NO_STORE, asked_by_htmx, html
+from server.web.rendering import asked_by_htmx, html
+from server.web.surroundings import NO_STORE
 from tools.healing.local_store import read_fleet_view, read_incidents
 
 HEADINGS = {

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -62,7 +63,9 @@ async def app(
     settings: Settings, databases: Databases, tenant_db: Database, clock: FakeClock
 ) -> FastAPI:
     """The application over this test's databases; `tenant_db` made the first tenant."""
-    return create_app(settings, replica="web-1", databases=databases, clock=clock)
+    made = create_app(settings, replica="web-1", databases=databases, clock=clock)
+    made.state.services.glance.keep = timedelta(0)  # the clock stands still: nothing would age
+    return made
 
 
 @pytest.fixture
@@ -110,4 +113,3 @@ async def lea(
     person = await add_person(control_db, clock, "lea", **{TENANT_ID: "learner"})
     async with browser_of(app, control_db, clock, person) as browser:
         yield browser
-

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from memory.tables.healing import Incident, IncidentEvent, ReplicaState, Signal
+from memory.tables.healing import Incident, IncidentEvent, ReplicaState
 from tools.healing.repository import LOOK, HealingRepository
 from tools.healing.schemas import (
     FleetView,
@@ -196,10 +197,12 @@ def _replica(spec: ReplicaSpec, row: ReplicaState | None, series: list[Series]) 
     )
 
 
-def _series(rows: Sequence[Signal]) -> dict[tuple[str, str], list[Series]]:
+def _series(
+    rows: Sequence[Row[str, str, str, datetime, float]],
+) -> dict[tuple[str, str], list[Series]]:
     points: dict[tuple[str, str, str], list[tuple[datetime, float]]] = {}
-    for row in rows:
-        points.setdefault((row.service, row.replica, row.name), []).append((row.at, row.value))
+    for service, replica, name, at, value in rows:
+        points.setdefault((service, replica, name), []).append((at, value))
     series: dict[tuple[str, str], list[Series]] = {}
     for (service, replica, name), found in points.items():
         series.setdefault((service, replica), []).append(

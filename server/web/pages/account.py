@@ -8,7 +8,8 @@ from starlette.responses import RedirectResponse, Response
 from server.auth import COOKIE, Member, ServicesDep
 from server.lifespan import Services
 from server.visitor import Visitor
-from server.web.rendering import frame_of, html
+from server.web.rendering import html
+from server.web.surroundings import surroundings
 from tools.identity import service as identity
 from tools.kit.errors import CapabilityError
 
@@ -30,7 +31,7 @@ async def page(
         keys = await identity.list_keys(session, visitor.caller)
     return html(
         request, "account.html", status=status, visitor=visitor,
-        frame=await frame_of(request, visitor), area="account",
+        frame=await surroundings(services, visitor), area="account",
         keys=keys, problem=problem, done=done, new_key=new_key,
     )  # fmt: skip
 

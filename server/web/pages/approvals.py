@@ -10,7 +10,8 @@ from server.lifespan import Services
 from server.visitor import Visitor
 from server.web.approval_cards import settled
 from server.web.pages.signin import inner_path
-from server.web.rendering import asked_by_htmx, frame_of, html
+from server.web.rendering import asked_by_htmx, html
+from server.web.surroundings import surroundings
 from tools.autonomy import service as autonomy
 from tools.autonomy.schemas import ApprovalView
 
@@ -37,7 +38,7 @@ async def approval_page(
     """One question on a page of its own, for links from elsewhere."""
     async with services.databases.control.unit_of_work() as session:
         approval = await autonomy.get_approval(session, visitor.caller, approval_id)
-    frame = await frame_of(request, visitor)
+    frame = await surroundings(services, visitor)
     return html(
         request, "approval.html", visitor=visitor, frame=frame, area="ops", approval=approval
     )
@@ -70,6 +71,7 @@ async def decide(
 ) -> Response:
     """Take the answer, once, to exactly the plan that was shown."""
     approval = await _decide(services, visitor, approval_id, decision, digest)
+    services.glance.forget()
     if asked_by_htmx(request):
         return card(request, visitor, approval, place)
     return RedirectResponse(inner_path(back), status_code=303)
@@ -103,6 +105,7 @@ async def ask_undo(
         approval = await autonomy.ask_undo(
             session, visitor.caller, action_id, clock=services.clock, config=services.autonomy
         )
+    services.glance.forget()
     target = f"/approvals/{approval.id}"
     if asked_by_htmx(request):
         return Response(status_code=204, headers={"hx-redirect": target})

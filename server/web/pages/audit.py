@@ -11,7 +11,8 @@ from memory.audit_heads import check_last_head
 from server.auth import FleetVisitor, ServicesDep
 from server.lifespan import Services
 from server.visitor import Visitor
-from server.web.rendering import frame_of, html
+from server.web.rendering import html
+from server.web.surroundings import surroundings
 from tools.autonomy import service as autonomy
 
 router = APIRouter(include_in_schema=False)
@@ -82,7 +83,7 @@ async def audit_page(
         request,
         "audit.html",
         visitor=visitor,
-        frame=await frame_of(request, visitor),
+        frame=await surroundings(services, visitor),
         area="audit",
         entries=entries,
         kinds=KINDS if kind in dict(KINDS) else (*KINDS, (kind, kind)),

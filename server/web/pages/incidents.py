@@ -8,7 +8,8 @@ from starlette.responses import Response
 from server.auth import FleetVisitor, ServicesDep
 from server.lifespan import Services
 from server.visitor import Visitor
-from server.web.rendering import frame_of, html
+from server.web.rendering import html
+from server.web.surroundings import surroundings
 from tools.autonomy import service as autonomy
 from tools.autonomy.schemas import ActionView, ApprovalView
 from tools.healing import service as healing
@@ -46,7 +47,7 @@ async def incidents_page(
 ) -> Response:
     """The list, open ones first."""
     return html(
-        request, "incidents.html", visitor=visitor, frame=await frame_of(request, visitor),
+        request, "incidents.html", visitor=visitor, frame=await surroundings(services, visitor),
         area="incidents", **await listed(services, visitor, before),
     )  # fmt: skip
 
@@ -98,7 +99,7 @@ async def incident_page(
     """One incident from detection to close."""
     found = await one(services, visitor, incident_id)
     return html(
-        request, "incident.html", visitor=visitor, frame=await frame_of(request, visitor),
+        request, "incident.html", visitor=visitor, frame=await surroundings(services, visitor),
         area="incidents", **found,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Header, Query, Request
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import RedirectResponse, Response
 
 from graphs import threads
@@ -15,7 +16,8 @@ from server.lifespan import Services
 from server.streams import Batch, follow, message, resume_point, stream
 from server.visitor import Visitor
 from server.web.approval_cards import approvals_named, overview
-from server.web.rendering import asked_by_htmx, fragment, frame_of, html
+from server.web.rendering import asked_by_htmx, fragment, html
+from server.web.surroundings import surroundings
 from server.web.transcript import MOST_EVENTS, Said, Transcript, key_of, said_by_person
 
 router = APIRouter(include_in_schema=False)
@@ -28,6 +30,8 @@ EXAMPLES = (
 )
 """What an empty conversation suggests; each is answered by what is there today."""
 THREADS_LISTED = 20
+EVENTS_READ = 1000
+"""Events per query while a conversation is put together."""
 
 
 @dataclass(frozen=True)
@@ -41,60 +45,55 @@ class Conversation:
 
 
 async def read_events(
-    services: Services, visitor: Visitor, thread_id: str, first: int, last: int
+    session: AsyncSession, visitor: Visitor, thread_id: str, first: int, last: int
 ) -> list[EventView]:
     """Events numbered from *first* to *last*, both included."""
-    database = await services.tenant_database(visitor.caller.tenant_id)
     found: list[EventView] = []
-    async with database.unit_of_work() as session:
-        after = first - 1
-        while after < last:
-            batch = await threads.events_after(session, visitor.caller, thread_id, after, 1000)
-            found += [event for event in batch if event.seq <= last]
-            if not batch:
-                break
-            after = batch[-1].seq
+    after = first - 1
+    while after < last:
+        batch = await threads.events_after(session, visitor.caller, thread_id, after, EVENTS_READ)
+        found += [event for event in batch if event.seq <= last]
+        if len(batch) < EVENTS_READ:
+            break
+        after = batch[-1].seq
     return found
 
 
-async def read_thread(services: Services, visitor: Visitor, thread_id: str) -> ThreadView:
-    """One of the visitor's threads."""
-    database = await services.tenant_database(visitor.caller.tenant_id)
-    async with database.unit_of_work() as session:
-        return await threads.get_thread(session, visitor.caller, thread_id)
-
-
-async def conversation(services: Services, visitor: Visitor, thread_id: str) -> Conversation:
+async def conversation(session: AsyncSession, visitor: Visitor, thread_id: str) -> Conversation:
     """One of the visitor's threads as its page shows it."""
-    thread = await read_thread(services, visitor, thread_id)
+    thread = await threads.get_thread(session, visitor.caller, thread_id)
     first = max(1, thread.last_seq - MOST_EVENTS)
-    events = await read_events(services, visitor, thread_id, first, thread.last_seq)
+    events = await read_events(session, visitor, thread_id, first, thread.last_seq)
     return Conversation(thread, Transcript.of(thread, events), cut=first > 1)
 
 
-async def list_threads(services: Services, visitor: Visitor) -> list[ThreadView]:
-    """The visitor's threads, the one touched last first."""
+async def ops_page(
+    request: Request,
+    services: Services,
+    visitor: Visitor,
+    *,
+    thread_id: str | None = None,
+    latest: bool = False,
+) -> Response:
+    """The whole page, with one thread open (*latest*: the one touched last) or none."""
     database = await services.tenant_database(visitor.caller.tenant_id)
     async with database.unit_of_work() as session:
-        return await threads.list_threads(session, visitor.caller, limit=THREADS_LISTED)
-
-
-async def ops_page(
-    request: Request, services: Services, visitor: Visitor, thread_id: str | None
-) -> Response:
-    """The whole page, with one thread open or none."""
-    open_one = await conversation(services, visitor, thread_id) if thread_id else None
+        listed = await threads.list_threads(session, visitor.caller, limit=THREADS_LISTED)
+        if latest and listed:
+            thread_id = listed[0].id
+        open_one = await conversation(session, visitor, thread_id) if thread_id else None
     questions = open_one.transcript.questions() if open_one else []
+    around = await surroundings(services, visitor)
     return html(
         request,
         "ops.html",
         visitor=visitor,
-        frame=await frame_of(request, visitor),
+        frame=around,
         area="ops",
-        threads=await list_threads(services, visitor),
+        threads=listed,
         open=open_one,
         approvals=await approvals_named(services, visitor, questions),
-        overview=await overview(services, visitor, leave_out=thread_id),
+        overview=overview(around, leave_out=thread_id),
         examples=EXAMPLES,
         next_key=new_id("msg"),
     )
@@ -103,14 +102,13 @@ async def ops_page(
 @router.get("/")
 async def start_page(request: Request, services: ServicesDep, visitor: Member) -> Response:
     """The conversation touched last, or an empty one."""
-    latest = await list_threads(services, visitor)
-    return await ops_page(request, services, visitor, latest[0].id if latest else None)
+    return await ops_page(request, services, visitor, latest=True)
 
 
 @router.get("/threads/new")
 async def new_thread_page(request: Request, services: ServicesDep, visitor: Member) -> Response:
     """An empty conversation; it is stored with its first message."""
-    return await ops_page(request, services, visitor, None)
+    return await ops_page(request, services, visitor)
 
 
 @router.get("/threads/{thread_id}")
@@ -118,7 +116,7 @@ async def thread_page(
     request: Request, services: ServicesDep, visitor: Member, thread_id: str
 ) -> Response:
     """One conversation."""
-    return await ops_page(request, services, visitor, thread_id)
+    return await ops_page(request, services, visitor, thread_id=thread_id)
 
 
 @router.post("/threads")
@@ -179,8 +177,11 @@ async def thread_stream(
     when the stream broke goes on where it was.
     """
     start = resume_point(last_event_id, after)
-    thread = await read_thread(services, visitor, thread_id)
-    earlier = await read_events(services, visitor, thread_id, max(1, start - MOST_EVENTS), start)
+    database = await services.tenant_database(visitor.caller.tenant_id)
+    async with database.unit_of_work() as session:
+        thread = await threads.get_thread(session, visitor.caller, thread_id)
+        first = max(1, start - MOST_EVENTS)
+        earlier = await read_events(session, visitor, thread_id, first, start)
     transcript = Transcript()
     transcript.know(thread.messages)
     for event in earlier:
@@ -188,7 +189,9 @@ async def thread_stream(
 
     async def render(batch: Batch) -> bytes:
         if transcript.misses(batch):
-            transcript.know((await read_thread(services, visitor, thread_id)).messages)
+            async with database.unit_of_work() as session:
+                found = await threads.get_thread(session, visitor.caller, thread_id)
+            transcript.know(found.messages)
         return await changes(request, services, visitor, transcript, batch)
 
     return stream(services, follow(services, visitor.caller, thread_id, start), render)
@@ -231,5 +234,5 @@ async def attention(
     request: Request, services: ServicesDep, visitor: Member, thread: str | None = None
 ) -> Response:
     """What waits for a person and what is wrong, beside the conversation."""
-    found = await overview(services, visitor, leave_out=thread)
+    found = overview(await surroundings(services, visitor), leave_out=thread)
     return html(request, "parts/attention.html", visitor=visitor, overview=found)

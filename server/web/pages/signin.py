@@ -21,7 +21,8 @@ from server.auth import (
     tenant_of,
 )
 from server.lifespan import Services
-from server.web.rendering import NO_STORE, html
+from server.web.rendering import html
+from server.web.surroundings import NO_STORE
 from tools.identity import service as identity
 from tools.kit.errors import CapabilityError
 
