@@ -41,6 +41,8 @@ from tools.adapters import fleet_file
 from tools.kit.errors import Invalid, Unavailable
 
 PR_SET_CHILD_SUBREAPER = 36
+FIRST_PAGES = ("front", WEB_REPLICAS[0])
+"""What the page needs; everything else starts when it answers, so that it answers soon."""
 PAGE_SECONDS = 90.0
 POLL_SECONDS = 0.05
 WATCH_SECONDS = 1.0
@@ -129,13 +131,12 @@ class Launcher:
             link = await display.phase(
                 "Starting the database", lambda: self._start_database(supervision, bootstrap)
             )
-        pages = ("front", *WEB_REPLICAS)
-        await display.phase("Starting the pages", lambda: self._start_pages(supervision, pages))
+        await display.phase("Starting the pages", lambda: self._start_pages(supervision))
         if note:
             display.say(note, style="yellow")
         hint = f"break {samples[0].name.rpartition('-')[0]} hang" if samples else ""
         display.serving(settings, url, f"{url}/signin/{link.token}", link.minutes, hint=hint)
-        await supervision.start(n for n in supervision.names if n not in ("postgres", *pages))
+        await supervision.start(supervision.names)
         alerts = asyncio.create_task(display.alerts(home.logs / "alerts.log"))
         try:
             await self._watch(supervision)
@@ -166,10 +167,11 @@ class Launcher:
         return [sample_program(program.name, program.argv) for program in described]
 
     async def _start_database(self, supervision: Supervision, bootstrap: "Bootstrap") -> FirstLink:
-        await supervision.start(["postgres"])
+        """Start it and make it ready; the first pages load meanwhile and wait for it."""
         working = asyncio.create_task(bootstrap.run())
         seen: dict[str, set[int]] = {}
         try:
+            await supervision.start(["postgres", *FIRST_PAGES])
             while not working.done():
                 await asyncio.wait({working}, timeout=POLL_SECONDS * 4)
                 await supervision.refuse_crashing(["postgres"], seen)
@@ -177,13 +179,13 @@ class Launcher:
         finally:
             working.cancel()
 
-    async def _start_pages(self, supervision: Supervision, names: tuple[str, ...]) -> None:
-        await supervision.start(names)
+    async def _start_pages(self, supervision: Supervision) -> None:
+        await supervision.start(FIRST_PAGES)
         deadline = time.monotonic() + PAGE_SECONDS
         seen: dict[str, set[int]] = {}
         address = _reachable(self._settings.host)
         while await _status_of(address, self._settings.port, "/readyz") != 200:
-            await supervision.refuse_crashing(names, seen)
+            await supervision.refuse_crashing(FIRST_PAGES, seen)
             if time.monotonic() > deadline:
                 raise Refusal(
                     Exit.START_FAILED,

@@ -93,7 +93,9 @@ def academy_programs(settings: Settings, ports: Mapping[str, int]) -> list[Progr
         )
         for name in WEB_REPLICAS
     ]
-    found.append(Program("agents", python("graphs.worker"), order=60, settle_seconds=5))
+    found.append(
+        Program("agents", python("graphs.worker"), order=60, stop_seconds=5, settle_seconds=5)
+    )
     found.append(
         Program("healer", python("graphs.healer"), order=70, settle_seconds=IMPORT_SECONDS)
     )
