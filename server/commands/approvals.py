@@ -13,12 +13,19 @@ from server.commands.tables import show_fields, show_table, when
 from server.exits import Exit, Refusal
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, help="List, show, approve and deny questions."
+    add_completion=False,
+    rich_markup_mode=None,
+    help="List, show, approve and deny questions; release stuck actions.",
 )
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Such as apr-7k2m9qh4xw3c.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Decided ones too.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask; the plan is approved as is.")]
+ActionArgument = Annotated[str, typer.Argument(metavar="ACTION", help="Such as act-7k2m9qh4xw3c.")]
+FoundOption = Annotated[
+    Literal["done", "not-done"], typer.Option("--found", help="Whether the effect happened.")
+]
+NoteOption = Annotated[str, typer.Option("--note", help="What else you saw.")]
 Decision = Literal["approve", "deny"]
 
 
@@ -30,7 +37,7 @@ def approvals(
     every: AllOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List what waits for a person; `show`, `approve` and `deny` take an id.
+    """List what waits for a person; `show`, `approve` and `deny` take an id, `release` an action's.
 
     Exit codes: 0 done, 3 no academy runs, 4 no such question, 5 not allowed, 6 it was decided,
     expired or changed meanwhile, 8 the database is down.
@@ -73,6 +80,29 @@ def approve(
 def deny(approval_id: IdArgument, home: HomeOption = None, *, as_json: JsonOption = False) -> None:
     """Deny it; nothing happens."""
     answer(Api(settings_for(home)), approval_id, "deny", out=console(), yes=True, as_json=as_json)
+
+
+@app.command()
+def release(
+    action_id: ActionArgument,
+    home: HomeOption = None,
+    *,
+    found: FoundOption,
+    note: NoteOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Close a stuck action after looking at its target, which others may then act upon again."""
+    released = Api(settings_for(home)).post(
+        f"/api/actions/{action_id}/release", {"found": found, "note": note}
+    )
+    if as_json:
+        print_json(released)
+    else:
+        console().print(
+            f"{action_id} is {released['state']}; {released['target']} is free again.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def answer(

@@ -63,6 +63,22 @@ class Decision(BaseModel):
     """The approval's digest as read: a plan that changed meanwhile is not approved."""
 
 
+class Release(BaseModel):
+    """What a person found when they looked at a stuck action's target."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"found": "not-done", "note": "The old process still runs."}],
+        },
+    )
+
+    found: autonomy.Found
+    """Whether the effect happened."""
+    note: str = Field(default="", max_length=autonomy.MOST_REASON)
+    """What else they saw."""
+
+
 @router.get("/approvals", summary="Questions to people", responses=declared())
 async def approvals(
     services: ServicesDep,
@@ -152,6 +168,29 @@ async def undo(services: ServicesDep, visitor: FleetVisitor, action_id: ActionId
     async with services.databases.control.unit_of_work() as session:
         return await autonomy.ask_undo(
             session, visitor.caller, action_id, clock=services.clock, config=services.autonomy
+        )
+
+
+@router.post(
+    "/actions/{action_id}/release",
+    summary="Close a stuck action after looking",
+    responses=declared(404, 409),
+)
+async def release(
+    services: ServicesDep, visitor: FleetVisitor, action_id: ActionId, body: Release
+) -> ActionView:
+    """Records what a person found, and frees the action's target for others.
+
+    Nothing is applied or undone; an action that isn't stuck is a conflict.
+    """
+    async with services.databases.control.unit_of_work() as session:
+        return await autonomy.release_stuck(
+            session,
+            visitor.caller,
+            action_id,
+            found=body.found,
+            note=body.note,
+            clock=services.clock,
         )
 
 

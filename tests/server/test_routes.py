@@ -169,6 +169,30 @@ async def test_an_undo_is_asked_once_however_often_it_is_clicked(desk: Desk, ada
     assert first.json()["kind"] == "undo"
 
 
+async def test_a_stuck_action_is_released_with_what_a_person_found(
+    desk: Desk, ada: Browser
+) -> None:
+    approval = await asked(desk, ada)
+    await decide(ada, approval)
+    action_id = approval["actions"][0]["id"]
+    path, headers = f"/api/actions/{action_id}/release", {"x-csrf-token": ada.csrf}
+    early = await ada.client.post(path, json={"found": "done"}, headers=headers)
+    desk.world.apply_raises, desk.world.observes = "after", "unknown"
+    assert (await desk.gatekeeper.drive(action_id)).state == "stuck"
+
+    forged = await ada.client.post(path, json={"found": "done"})
+    wrong = await ada.client.post(path, json={"found": "maybe"}, headers=headers)
+    body = {"found": "not-done", "note": "It is where it was."}
+    released = await ada.client.post(path, json=body, headers=headers)
+    again = await ada.client.post(path, json=body, headers=headers)
+
+    assert [a.status_code for a in (early, forged, wrong, again)] == [409, 403, 422, 409]
+    assert early.json()["detail"] == f"{action_id} is permitted, not stuck."
+    name = ada.person.name
+    assert released.json()["state"] == "escalated"
+    assert released.json()["note"] == f"{name} looked: it was not done. It is where it was."
+
+
 async def test_the_fleet_is_described_and_unknown_until_the_healer_looks(ada: Browser) -> None:
     fleet = (await ada.client.get("/api/fleet")).json()
 

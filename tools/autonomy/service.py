@@ -34,12 +34,15 @@ from tools.autonomy.schemas import (
 from tools.autonomy.views import action_views, approval_view, audit_view
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
-from tools.kit.errors import Conflict, Invalid, NotFound
+from tools.kit.errors import Conflict, NotFound
 from tools.kit.ledger import Purpose
 from tools.kit.operation import Operation
 
 MOST_ROWS = 500
 """Rows one call answers at most."""
+
+Found = Literal["done", "not-done"]
+"""What a person saw of an effect nobody could tell."""
 
 MOST_REASON = 1000
 """Characters kept of what a person says."""
@@ -227,9 +230,17 @@ async def ask_undo(
 
 
 async def release_stuck(
-    session: AsyncSession, caller: Caller, action_id: str, *, found: str, clock: Clock
+    session: AsyncSession,
+    caller: Caller,
+    action_id: str,
+    *,
+    found: Found,
+    clock: Clock,
+    note: str = "",
 ) -> ActionView:
     """A person has looked at a stuck action: close it with what they *found*, freeing its target.
+
+    It ends as escalated either way: what a person saw is recorded, and is no check of the academy.
 
     Raises:
         Forbidden: no person, or no access to the fleet.
@@ -243,8 +254,10 @@ async def release_stuck(
         raise NotFound(f"There is no action {action_id}.")
     if action.state != "stuck":
         raise Conflict(f"{action_id} is {action.state}, not stuck.", state=action.state)
-    note = f"{caller.name} looked: {audit.storable(found.strip()[:MOST_REASON])}"
-    await move(session, action, "escalated", at=clock.now(), actor=caller.actor, note=note)
+    words = audit.storable(note.strip()[:MOST_REASON])
+    said = f"{caller.name} looked: it {'was' if found == 'done' else 'was not'} done."
+    text = f"{said} {words}".rstrip()
+    await move(session, action, "escalated", at=clock.now(), actor=caller.actor, note=text)
     return (await action_views(repository, [action]))[0]
 
 
@@ -280,53 +293,6 @@ async def list_operations(
             )
         )
     return views
-
-
-async def freeze(
-    session: AsyncSession, caller: Caller, operation: str, *, reason: str, clock: Clock
-) -> None:
-    """A person orders that *operation* (`*` for all of them) always asks, from now on.
-
-    Raises:
-        Forbidden: no person, or no access to the fleet.
-        Invalid: no reason is given.
-        Conflict: it is frozen already.
-    """
-    person_id = require_person(caller)
-    said = audit.storable(reason.strip()[:MOST_REASON])
-    if not said:
-        raise Invalid("Say why it is frozen; everybody who is asked will read it.")
-    at = clock.now()
-    if not await AutonomyRepository(session).add_freeze(operation, said, person_id, at):
-        raise Conflict(f"{operation} is frozen already.")
-    await audit.append(
-        session,
-        at=at,
-        actor=caller.actor,
-        kind="autonomy.frozen",
-        subject=operation,
-        body={"reason": said},
-    )
-
-
-async def unfreeze(session: AsyncSession, caller: Caller, operation: str, *, clock: Clock) -> None:
-    """A person lifts a freeze; what the gate then allows still depends on evidence.
-
-    Raises:
-        Forbidden: no person, or no access to the fleet.
-        NotFound: *operation* isn't frozen by its name.
-    """
-    require_person(caller)
-    if not await AutonomyRepository(session).remove_freeze(operation):
-        raise NotFound(f"{operation} isn't frozen.")
-    await audit.append(
-        session,
-        at=clock.now(),
-        actor=caller.actor,
-        kind="autonomy.unfrozen",
-        subject=operation,
-        body={},
-    )
 
 
 async def list_audit(

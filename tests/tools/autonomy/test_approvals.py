@@ -334,9 +334,9 @@ async def test_a_person_frees_the_target_of_a_stuck_action(desk: Desk) -> None:
 
     async with desk.database.unit_of_work() as session:
         released = await service.release_stuck(
-            session, desk.staff, action_id, found="It was turned by hand.", clock=desk.clock
+            session, desk.staff, action_id, found="done", note="By hand.", clock=desk.clock
         )
 
     assert released.state == "escalated"
-    assert released.note == "Ada looked: It was turned by hand."
+    assert released.note == "Ada looked: it was done. By hand."
     assert (await desk.propose()).outcome == "ask"

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from memory.tables.healing import Incident
 from tests.fakes.gatekeeping import TURN, Desk, by_request
-from tools.autonomy import proposals, service
+from tools.autonomy import freezes, proposals, service
 from tools.autonomy.schemas import OperationView, Verdict
 from tools.kit.deps import Caller, engine
 from tools.kit.errors import Conflict, Forbidden, Invalid, NotFound
@@ -103,7 +103,7 @@ async def levels(desk: Desk) -> list[OperationView]:
 
 async def freeze(desk: Desk, operation: str, reason: str, caller: Caller | None = None) -> None:
     async with desk.database.unit_of_work() as session:
-        await service.freeze(
+        await freezes.freeze(
             session, caller or desk.staff, operation, reason=reason, clock=desk.clock
         )
 
@@ -126,9 +126,9 @@ async def test_a_person_freezes_and_unfreezes(desk: Desk) -> None:
     assert "frozen: launch week" in frozen.reason
     assert [one.level for one in await levels(desk)] == ["asks", "frozen"]
     async with desk.database.unit_of_work() as session:
-        await service.unfreeze(session, desk.staff, TURN, clock=desk.clock)
+        await freezes.unfreeze(session, desk.staff, TURN, clock=desk.clock)
         with pytest.raises(NotFound):
-            await service.unfreeze(session, desk.staff, TURN, clock=desk.clock)
+            await freezes.unfreeze(session, desk.staff, TURN, clock=desk.clock)
     assert [one.level for one in await levels(desk)] == ["asks", "asks"]
     assert await desk.audit_kinds(TURN) == ["autonomy.frozen", "autonomy.unfrozen"]
 
