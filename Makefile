@@ -65,8 +65,8 @@ bench: .venv/.runtime ## Measure engines beside a baseline (ARGS="front --json" 
 	$(VENV) -m evals bench $(ARGS)
 
 lock: .venv/bin/uv ## Resolve both lock files (ARGS=--upgrade for the newest versions)
-	$(LOCK) --extra dev --output-file requirements-dev.lock
-	$(LOCK) --constraints requirements-dev.lock --output-file requirements.lock
+	@$(LOCK) --extra dev --output-file requirements-dev.lock
+	@$(LOCK) --constraints requirements-dev.lock --output-file requirements.lock
 
 screenshot: .venv/.dev ## Take the README's screenshot with the project's own browser test
 	ACADEMY_SCREENSHOT=1 $(VENV) -m pytest -q -m browser -k screenshot
