@@ -81,6 +81,9 @@ def main() -> None:
         _fail(refusal.code, refusal.message)
     except ValidationError as error:
         _fail(Exit.SETTING_INVALID, _settings_sentence(error))
+    except OSError as error:
+        about = f" ({error.filename})" if error.filename else ""
+        _fail(Exit.FAILED, f"{error.strerror or error}{about}.")
 
 
 def _fail(code: Exit, message: str) -> None:

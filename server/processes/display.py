@@ -28,8 +28,12 @@ class Display:
         self._begun = time.monotonic()
 
     def say(self, text: str, *, style: str = "") -> None:
-        """One line, never wrapped or read as markup: links and paths stay whole."""
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        """One line, never wrapped or read as markup: links and paths stay whole.
+
+        A terminal that is gone is no reason to stop serving, nor to stop stopping in order.
+        """
+        with contextlib.suppress(OSError):
+            self._console.print(Text(text, style=style), soft_wrap=True)
 
     async def phase(self, title: str, work: Callable[[], Awaitable[T]]) -> T:
         """Run *work* while its title is shown; then a line with the seconds it took."""

@@ -107,12 +107,16 @@ class Supervision:
     async def record(self) -> dict[str, ProgramState]:
         """Write down which processes run now, and answer their states.
 
+        On a full disk nothing is written down: a process is told by its mark all the same.
+
         Raises:
             Unavailable: supervisord can't be reached.
         """
         states = await self.states()
         pids = [state.pid for state in states.values() if state.pid]
-        write_record(self._home.run / "processes.json", [*pids, *([self.pid] if self.pid else [])])
+        with contextlib.suppress(OSError):
+            record = self._home.run / "processes.json"
+            write_record(record, [*pids, *([self.pid] if self.pid else [])])
         return states
 
     async def refuse_crashing(self, names: Iterable[str], seen: dict[str, set[int]]) -> None:
