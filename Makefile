@@ -72,7 +72,7 @@ screenshot: .venv/.dev ## Take the README's screenshot with the project's own br
 	ACADEMY_SCREENSHOT=1 $(VENV) -m pytest -q -m browser -k screenshot
 
 cassettes: .venv/.dev ## Record the model exchanges anew (ACADEMY_MODEL_URL for a real endpoint)
-	ACADEMY_RECORD=1 $(VENV) -m pytest -q tests/agents/test_cassettes.py
+	$(VENV) -m tests.cassettes.record
 
 LOCK = $(REGISTRY) $(VENV) -m uv pip compile pyproject.toml --quiet $(ARGS) --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11 \
