@@ -15,10 +15,6 @@ from pydantic_ai.messages import (
 )
 
 from graphs.state import PendingCall
-from memory.database import Database
-from tools.autonomy import records
-from tools.autonomy.repository import AutonomyRepository
-from tools.kit.clock import Clock
 
 SUPERSEDED = "The person went on without deciding; the question was withdrawn and nothing was done."
 TURNS_KEPT = 8
@@ -124,30 +120,3 @@ def close_open_calls(
         for part in unanswered
     ]
     return [*messages, ModelRequest(parts=returns)]
-
-
-async def withdraw_question(
-    control: Database, approval_id: str, *, reason: str, clock: Clock
-) -> str:
-    """Withdraw a question that is still open; the state it is in afterwards.
-
-    A question that was decided a moment before keeps its decision.
-    """
-    async with control.unit_of_work() as session:
-        repository = AutonomyRepository(session)
-        approval = await repository.approval(approval_id, lock=True)
-        if approval is None:
-            return "withdrawn"
-        if approval.state != "pending":
-            return approval.state
-        at = clock.now()
-        actions = await repository.actions_of(approval, lock=True)
-        await records.close_question(
-            session, approval, "withdrawn", at=at, actor="engine:supervisor", reason=reason
-        )
-        for action in actions:
-            if action.state == "asked":
-                await records.move(
-                    session, action, "withdrawn", at=at, actor="engine:supervisor", note=reason
-                )
-        return "withdrawn"

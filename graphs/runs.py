@@ -20,7 +20,6 @@ from memory.ids import new_id
 from memory.tables.leases import Lease
 from memory.tables.threads import Message, Run, RunEvent, Thread
 from tools.kit.clock import Clock
-from tools.kit.deps import Caller
 
 LEASE_SECONDS = 20.0
 """How long a thread stays with a worker that went silent; renewed at a third of it."""
@@ -31,6 +30,16 @@ EndState = Literal["waiting", "finished", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
+class Asker:
+    """Who a run answers. What they may do now is looked up when the run begins."""
+
+    person_id: str | None
+    """None for one of the academy's own engines."""
+    name: str
+    via: Literal["session", "key", "engine"]
+
+
+@dataclass(frozen=True)
 class Claimed:
     """A run that this worker holds, with the fence to name at every write."""
 
@@ -38,9 +47,15 @@ class Claimed:
     thread_id: str
     kind: Literal["message", "resume"]
     input: dict[str, Any]
-    caller: Caller
+    asker: Asker
     attempts: int
     fence: Fence
+
+    @property
+    def approved(self) -> list[str]:
+        """The approvals this run carries out."""
+        decisions = self.input.get("decisions", {})
+        return [approval_id for approval_id, state in decisions.items() if state == "approved"]
 
     @property
     def text(self) -> str:
@@ -71,18 +86,10 @@ def lease_name(thread_id: str) -> str:
     return f"thread:{thread_id}"
 
 
-def caller_of(data: dict[str, Any]) -> Caller:
-    """The caller a run carries (`graphs.threads.caller_data`)."""
-    return Caller(
-        tenant_id=data["tenant_id"],
-        tenant_slug=data["tenant_slug"],
-        person_id=data["person_id"],
-        name=data["name"],
-        roles=frozenset(data["roles"]),
-        fleet=bool(data["fleet"]),
-        via=data["via"],
-        scopes=frozenset(data.get("scopes", ())),
-    )
+def asker_of(run_input: dict[str, Any]) -> Asker:
+    """Who a run's input names (`graphs.threads.asker_data`)."""
+    data = run_input["asker"]
+    return Asker(person_id=data["person_id"], name=data["name"], via=data["via"])
 
 
 async def claim_run(session: AsyncSession, *, owner: str, clock: Clock) -> Claimed | None:
@@ -120,7 +127,7 @@ async def claim_run(session: AsyncSession, *, owner: str, clock: Clock) -> Claim
         thread_id=run.thread_id,
         kind="resume" if run.kind == "resume" else "message",
         input=run.input,
-        caller=caller_of(run.input["caller"]),
+        asker=asker_of(run.input),
         attempts=run.attempts,
         fence=Fence(name=name, owner=owner, number=number),
     )
@@ -320,7 +327,7 @@ async def queue_resume(
         person_id=run.person_id,
         kind="resume",
         input={
-            "caller": run.input["caller"],
+            "asker": run.input["asker"],
             "approval_id": run.input["approval_id"],
             "decisions": decisions,
         },

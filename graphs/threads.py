@@ -241,7 +241,7 @@ async def post_message(
         thread_id=thread_id,
         person_id=_owner(caller),
         kind="message",
-        input={"text": words, "caller": caller_data(caller), "key": key},
+        input={"text": words, "asker": asker_data(caller), "key": key},
         state="queued",
         error=None,
         attempts=0,
@@ -327,15 +327,9 @@ async def first_event(session: AsyncSession, caller: Caller, run_id: str) -> int
     return await session.scalar(query)
 
 
-def caller_data(caller: Caller) -> dict[str, Any]:
-    """Who asked, as the door established it, in the form a run carries to the worker."""
-    return {
-        "tenant_id": caller.tenant_id,
-        "tenant_slug": caller.tenant_slug,
-        "person_id": caller.person_id,
-        "name": caller.name,
-        "roles": sorted(caller.roles),
-        "fleet": caller.fleet,
-        "via": caller.via,
-        "scopes": sorted(caller.scopes),
-    }
+def asker_data(caller: Caller) -> dict[str, Any]:
+    """Who asked, in the form a run carries to the worker.
+
+    What they may do is left out on purpose: the worker looks it up when it begins.
+    """
+    return {"person_id": caller.person_id, "name": caller.name, "via": caller.via}

@@ -6,7 +6,7 @@ goes on from its last checkpoint, and an action that was driven is found done.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,8 @@ from sqlalchemy import select
 
 from agents.errors import ModelError
 from graphs import runs
-from graphs.approvals import SETTLED, withdraw_question
+from graphs.admission import Admission, Origin
+from graphs.approvals import SETTLED
 from graphs.events import EventWriter
 from graphs.runs import ATTEMPTS, LEASE_SECONDS, Claimed, Waiting
 from graphs.state import PendingCall, TurnState
@@ -25,8 +26,10 @@ from graphs.supervisor import Graph, Services, TurnContext, build_graph
 from memory.checkpoints import CheckpointPool, FencedSaver, checkpoint_pool
 from memory.database import Database, Databases
 from memory.errors import LeaseLost, StoreUnavailable
-from memory.tables.autonomy import Action, Approval
+from memory.tables.autonomy import Approval
 from memory.tables.identity import TenantRecord
+from tools.autonomy.service import withdraw_question
+from tools.kit.deps import Caller
 from tools.kit.errors import CapabilityError, Conflict
 from tools.kit.ledger import Purpose
 
@@ -64,6 +67,12 @@ class Turns:
                     task.cancel()
                 await asyncio.gather(*self.at_work, return_exceptions=True)
 
+    @property
+    def admission(self) -> Admission:
+        """Who may still do what they asked for."""
+        services = self.services
+        return Admission(services.control, services.gatekeeper, services.clock)
+
     async def tenants(self) -> list[str]:
         """Ids of the tenants there are."""
         async with self.databases.control.unit_of_work() as session:
@@ -78,7 +87,7 @@ class Turns:
             claimed = await runs.claim_run(session, owner=self.owner, clock=self.services.clock)
         if claimed is None:
             return False
-        task = asyncio.create_task(self.take(tenant, claimed), name=f"turn-{claimed.id}")
+        task = asyncio.create_task(self.take(tenant_id, tenant, claimed), name=f"turn-{claimed.id}")
         self.at_work.add(task)
         task.add_done_callback(self.at_work.discard)
         return True
@@ -131,23 +140,20 @@ class Turns:
             tenant = await self.databases.tenant(tenant_id)
             async with tenant.unit_of_work() as session:
                 busy |= await runs.busy_threads(session)
-        threads = await self._threads_of([action_id for action_id, _ in ready])
+        origins = await self.admission.origins([action_id for action_id, _ in ready])
         for action_id, purpose in ready:
-            if threads.get(action_id) not in busy:
+            origin = origins[action_id]
+            if origin.thread_id not in busy:
                 self._driving.add(action_id)
-                task = asyncio.create_task(self._drive(action_id, purpose))
+                task = asyncio.create_task(self._drive(action_id, purpose, origin))
                 self.at_work.add(task)
                 task.add_done_callback(self.at_work.discard)
 
-    async def _threads_of(self, action_ids: list[str]) -> Mapping[str, str | None]:
-        async with self.services.control.unit_of_work() as session:
-            rows = await session.execute(
-                select(Action.id, Action.thread_id).where(Action.id.in_(action_ids))
-            )
-            return {row.id: row.thread_id for row in rows}
-
-    async def _drive(self, action_id: str, purpose: Purpose) -> None:
+    async def _drive(self, action_id: str, purpose: Purpose, origin: Origin) -> None:
         try:
+            if await self.admission.lapsed(action_id, origin):
+                log.warning("action.right_lost", action=action_id)
+                return
             settled = await self.services.gatekeeper.drive(action_id, purpose)
             log.info("action.driven", action=action_id, state=settled.state)
         except Conflict as busy:
@@ -157,13 +163,13 @@ class Turns:
         finally:
             self._driving.discard(action_id)
 
-    async def take(self, tenant: Database, claimed: Claimed) -> None:
+    async def take(self, tenant_id: str, tenant: Database, claimed: Claimed) -> None:
         """Answer one claimed run, or leave it as it should be found."""
         events = EventWriter(tenant, claimed, self.services.clock)
         bound = log.bind(run=claimed.id, thread=claimed.thread_id, attempt=claimed.attempts)
         try:
             async with self._held(tenant, claimed):
-                await self._answer(tenant, claimed, events)
+                await self._answer(tenant_id, tenant, claimed, events)
         except LeaseLost:
             bound.warning("turn.lost")
         except StoreUnavailable as error:
@@ -173,7 +179,9 @@ class Turns:
             await self._give_back(tenant, claimed)
             raise
 
-    async def _answer(self, tenant: Database, claimed: Claimed, events: EventWriter) -> None:
+    async def _answer(
+        self, tenant_id: str, tenant: Database, claimed: Claimed, events: EventWriter
+    ) -> None:
         bound = log.bind(run=claimed.id, thread=claimed.thread_id, attempt=claimed.attempts)
         if claimed.attempts > ATTEMPTS:
             await events.fail(
@@ -184,7 +192,8 @@ class Turns:
             return
         try:
             await events.begin(mode=self.services.mode)
-            await self._turn(tenant, claimed, events)
+            caller = await self.admission.admit(tenant_id, claimed)
+            await self._turn(tenant, claimed, caller, events)
         except (LeaseLost, StoreUnavailable):
             raise
         except ModelError as error:
@@ -193,6 +202,7 @@ class Turns:
             await events.fail(error.message, error.code)
         except CapabilityError as error:
             bound.warning("turn.failed", kind=error.kind, why=error.message)
+            await self._tell_what_was_done(claimed, events)
             await events.fail(error.message, error.kind)
         except Exception:
             bound.exception("turn.broke")
@@ -206,7 +216,9 @@ class Turns:
                 "run_broken",
             )
 
-    async def _turn(self, tenant: Database, claimed: Claimed, events: EventWriter) -> None:
+    async def _turn(
+        self, tenant: Database, claimed: Claimed, caller: Caller, events: EventWriter
+    ) -> None:
         saver = FencedSaver(await self._pool(tenant), claimed.fence)
         graph = build_graph(saver)
         config: Any = {
@@ -219,7 +231,7 @@ class Turns:
             await self._give_back(tenant, claimed)
             return
         if entry != "ended":
-            snapshot = await self._run(graph, config, entry, claimed, events)
+            snapshot = await self._run(graph, config, entry, claimed, caller, events)
         pending = self._pending(snapshot)
         if pending:
             await events.pause(
@@ -232,11 +244,17 @@ class Turns:
             await events.finish()
 
     async def _run(
-        self, graph: Graph, config: Any, entry: Any, claimed: Claimed, events: EventWriter
+        self,
+        graph: Graph,
+        config: Any,
+        entry: Any,
+        claimed: Claimed,
+        caller: Caller,
+        events: EventWriter,
     ) -> StateSnapshot:
         context = TurnContext(
             services=self.services,
-            caller=claimed.caller,
+            caller=caller,
             thread_id=claimed.thread_id,
             events=events,
         )
@@ -281,21 +299,19 @@ class Turns:
         async with tenant.unit_of_work() as session:
             waiting = await runs.waiting_runs(session, thread_id=claimed.thread_id)
         for one in waiting:
-            decisions = {
-                approval_id: await withdraw_question(
-                    self.services.control,
-                    approval_id,
-                    reason=SUPERSEDED,
-                    clock=self.services.clock,
-                )
-                for approval_id in one.approval_ids
-            }
+            decisions = {a: await self._left_behind(a) for a in one.approval_ids}
             async with tenant.unit_of_work() as session:
                 if "approved" in decisions.values():
                     await runs.queue_resume(session, one.id, decisions, clock=self.services.clock)
                     return True
                 await runs.supersede(session, one.id, clock=self.services.clock)
         return False
+
+    async def _left_behind(self, approval_id: str) -> str:
+        async with self.services.control.unit_of_work() as session:
+            return await withdraw_question(
+                session, approval_id, reason=SUPERSEDED, clock=self.services.clock
+            )
 
     async def _tell_what_was_done(self, claimed: Claimed, events: EventWriter) -> None:
         """Say how approved actions stand, though the words that should follow can't be had."""

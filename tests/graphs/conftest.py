@@ -8,7 +8,7 @@ import pytest
 from graphs.runtime import Runtime, open_runtime
 from graphs.settings import Settings
 from memory.database import Database, Databases
-from memory.tables.identity import Person
+from memory.tables.identity import Membership, Person
 from tests.fakes.clock import FakeClock
 from tests.fakes.conversation import Conversation
 from tests.fakes.remembered import WordMemory
@@ -44,6 +44,8 @@ async def runtime(
                 created_at=clock.now(),
             )
         )
+        await session.flush()
+        session.add(Membership(person_id=staff.person_id, tenant_id=staff.tenant_id, role="staff"))
     async with open_runtime(
         settings,
         databases=databases,

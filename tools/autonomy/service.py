@@ -32,6 +32,8 @@ from tools.autonomy.schemas import (
     OperationView,
 )
 from tools.autonomy.views import action_views, approval_view, audit_view
+from tools.autonomy.withdrawing import withdraw_permits as withdraw_permits
+from tools.autonomy.withdrawing import withdraw_question as withdraw_question
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
 from tools.kit.errors import Conflict, NotFound

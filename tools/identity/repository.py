@@ -115,6 +115,10 @@ class IdentityRepository:
         oldest = select(TenantRecord).order_by(TenantRecord.created_at, TenantRecord.id)
         return await self.session.scalar(oldest.limit(1))
 
+    async def tenant(self, tenant_id: str) -> TenantRecord | None:
+        """One tenant."""
+        return await self.session.scalar(select(TenantRecord).where(TenantRecord.id == tenant_id))
+
     async def tenant_of(self, meaning: HostMeaning) -> TenantRecord | None:
         """The tenant a host name means."""
         if meaning.first:

@@ -31,6 +31,7 @@ from tools.identity.keys import issue_key as issue_key
 from tools.identity.keys import list_keys as list_keys
 from tools.identity.keys import resolve_key as resolve_key
 from tools.identity.keys import revoke_key as revoke_key
+from tools.identity.membership import caller_now as caller_now
 from tools.identity.passwords import hash_password, is_outdated, verify_password
 from tools.identity.repository import IdentityRepository, caller_of, token_hash
 from tools.identity.schemas import SessionInfo
