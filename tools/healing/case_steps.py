@@ -277,6 +277,9 @@ class CaseSteps:
         begun = case.last("acted", "vanished", "verifying", "detected")
         if begun and (at - begun.at).total_seconds() < self._policy.verify_seconds:
             return
+        mine = picture.assessments.get(case.view.replica or "")
+        if case.good or (mine is not None and mine.status == "starting"):
+            return  # one more good round ends it; a start may take its grace
         if begun and begun.kind == "vanished":
             case.move(
                 "asking" if case.question_open else "explained", at, "note", "The fault is back."

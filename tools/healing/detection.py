@@ -17,10 +17,10 @@ from tools.healing.findings import (
     identity,
 )
 from tools.healing.policy import HealingPolicy
-from tools.healing.probes import Round
+from tools.healing.probes import Round, StoreLook
 from tools.healing.replica_faults import judge_replica
 from tools.healing.schemas import ReplicaStatus
-from tools.kit.infrastructure import Fleet, ReplicaSpec, ServiceSpec
+from tools.kit.infrastructure import Fleet, ProcessFacts, ReplicaSpec, ServiceSpec
 
 
 def crashes(
@@ -56,6 +56,7 @@ def assess(
     *,
     began: datetime,
     seen_running: frozenset[str] = frozenset(),
+    answered: frozenset[str] = frozenset(),
 ) -> Picture:
     """What the newest of *rounds* (oldest first, at least one) means in the light of the others.
 
@@ -65,6 +66,7 @@ def assess(
         policy: the thresholds.
         began: when looking began; programs come up one after another while an academy starts.
         seen_running: replicas this healer has seen run.
+        answered: replicas whose process of now has answered at some time since its start.
     """
     now = rounds[-1]
     alone: dict[str, Assessment] = {}
@@ -73,7 +75,7 @@ def assess(
     for service in fleet.services:
         for replica in service.replicas:
             assessment, finding = judge_replica(
-                rounds, service, replica, policy, began, seen_running
+                rounds, service, replica, policy, began, seen_running, answered
             )
             alone[replica.name] = assessment
             if finding is not None:
@@ -133,6 +135,8 @@ def _store_down(
     replica = service.replicas[0] if service and service.replicas else None
     look = now.looks.get(replica.name) if replica else None
     facts = look.facts if look else None
+    if facts is not None and _store_starts(facts, known, policy, now.at):
+        return None
     return Finding(
         kind="store_down",
         service=STORE,
@@ -149,6 +153,20 @@ def _store_down(
             "ours": replica is not None,
         },
     )
+
+
+def _store_starts(
+    facts: ProcessFacts,
+    known: Sequence[tuple[datetime, StoreLook]],
+    policy: HealingPolicy,
+    at: datetime,
+) -> bool:
+    """Its process is young and has not answered yet: it recovers, or the machine is busy."""
+    started = facts.started_at
+    if facts.status not in ("running", "starting") or facts.stopped_by_signal or started is None:
+        return False
+    answered = any(asked.reachable and when > started for when, asked in known)
+    return not answered and (at - started).total_seconds() < policy.academy_grace
 
 
 def _root(fleet: Fleet, service: ServiceSpec, troubled: Mapping[str, str]) -> str:

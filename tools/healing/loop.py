@@ -69,6 +69,7 @@ class HealingLoop:
         self._book = CaseBook(closed=policy.kept_incidents)
         self._keeper = Keeper(self._book, self._watch, local, store, clock)
         self._began: datetime | None = None
+        self._compared = False
         self._last: tuple[Picture, Fleet] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._syncing: asyncio.Task[None] | None = None
@@ -162,9 +163,11 @@ class HealingLoop:
         self._began = self._began or now.at
         first = not self._rounds
         self._rounds.append(now)
+        if not self._compared and any(x.facts and x.facts.pid for x in now.looks.values()):
+            self._compared = True
+            if self._whole_fleet_is_new(now):
+                self._watch.forget_processes()
         replaced = crashes(fleet, self._watch.known(), now)
-        if first and replaced and self._whole_fleet_is_new(now):
-            replaced = []
         self._watch.remember(now)
         picture = assess(
             list(self._rounds),
@@ -172,6 +175,7 @@ class HealingLoop:
             self._policy,
             began=self._began,
             seen_running=self._watch.seen_running(),
+            answered=self._watch.answered(),
         )
         self._watch.judge(picture)
         self._watch.measure(now, fleet)

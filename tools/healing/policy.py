@@ -48,13 +48,18 @@ class HealingPolicy:
     )
     startup_grace: float = limit(
         15.0,
-        "A replica younger than {} s may still be starting.",
-        "The slowest process of an academy needs about 10 s to its first answer on a busy laptop.",
+        "A replica younger than {} s that never answered may still be starting.",
+        "Services of a fleet answer within a few seconds; a busy laptop makes that 10.",
+    )
+    academy_grace: float = limit(
+        45.0,
+        "One of the academy's own processes may still be starting until it is {} s old.",
+        "Two loaded cores need up to 30 s to a first answer when all of them start at once.",
     )
     first_look_grace: float = limit(
         20.0,
-        "A replica never seen running counts as dead {} s after the healer began to look.",
-        "While an academy starts, programs come up one after another.",
+        "What a healer has never seen well is no fault until it has looked for {} s.",
+        "While an academy starts, programs come up one after another, the healer among them.",
     )
     slow_ms: float = limit(
         500.0,

@@ -19,8 +19,12 @@ def judge_replica(
     policy: HealingPolicy,
     began: datetime,
     seen_running: frozenset[str],
+    answered: frozenset[str],
 ) -> tuple[Assessment, Finding | None]:
-    """How *replica* is in the newest round, and the fault it has by itself, if any."""
+    """How *replica* is in the newest round, and the fault it has by itself, if any.
+
+    *answered* are the replicas whose process of now has answered at some time since its start.
+    """
     now = rounds[-1]
     looks = [(r.at, r.looks[replica.name]) for r in rounds if replica.name in r.looks]
     look = looks[-1][1]
@@ -34,6 +38,7 @@ def judge_replica(
             kind, service.name, replica.name, f"{service.name}/{replica.name}", since, figures
         )
 
+    new_here = (now.at - began).total_seconds() < policy.first_look_grace
     if facts is None or facts.status == "unknown":
         why = look.facts_problem or "the supervisor does not know its state"
         if look.probe is not None and look.probe.ok:
@@ -59,13 +64,22 @@ def judge_replica(
         if status == "fatal":
             return says("dead", note), finds("dead", since, **figures)
         patience = policy.backoff_after if status == "backoff" else policy.dead_after
-        young = (now.at - began).total_seconds() < policy.first_look_grace
-        if down >= patience and (replica.name in seen_running or not young):
+        if down >= patience and (replica.name in seen_running or not new_here):
             return says("dead", note), finds("dead", down_since, **figures)
         return says("starting" if status == "backoff" else "stopped", note), None
     if facts.status == "starting":
         return says("starting", "it is starting"), None
-    return _running(looks, now, facts, policy, says, finds)
+    grace = policy.academy_grace if service.kind == "academy" else policy.startup_grace
+    return _running(
+        looks,
+        now,
+        facts,
+        policy,
+        says,
+        finds,
+        grace=0.0 if replica.name in answered else grace,
+        new_here=new_here,
+    )
 
 
 def _running(
@@ -75,6 +89,9 @@ def _running(
     policy: HealingPolicy,
     says: Any,
     finds: Any,
+    *,
+    grace: float,
+    new_here: bool,
 ) -> tuple[Assessment, Finding | None]:
     look = looks[-1][1]
     me = identity(facts)
@@ -98,9 +115,10 @@ def _running(
         if len(recent) == 3 and median(recent) > policy.slow_ms:
             return says("slow", f"answers, in {median(recent):.0f} ms"), None
         return says("healthy", f"answers in {look.probe.latency_ms or 0:.0f} ms"), None
-    age = (now.at - facts.started_at).total_seconds() if facts.started_at else None
+    # Without a start time it is at least as old as the first look at it.
+    age = (now.at - (facts.started_at or mine[0][0])).total_seconds()
     answered = any(x.probe is not None and x.probe.ok for _, x in mine)
-    starting = age is not None and age < policy.startup_grace and not answered
+    starting = age < grace and not answered
     if look.answered_badly:
         if starting:
             return says("starting", f"answers {look.probe.status} while it starts"), None
@@ -109,6 +127,8 @@ def _running(
     error = look.probe.error or "no answer"
     if starting and not frozen:
         return says("starting", f"started {age:.0f} s ago and does not answer yet"), None
+    if new_here and not answered and not frozen:
+        return says("unknown", f"no answer since the healer began to look ({error})"), None
     if misses >= policy.hung_after_misses:
         first = mine[-misses][0]
         errors = [x.probe.error for _, x in mine[-misses:] if x.probe is not None]

@@ -77,6 +77,9 @@ class Sighting:
     status: ReplicaStatus = "unknown"
     since: datetime | None = None
     ran: bool = False
+    """This healer has seen it run."""
+    answered: bool = False
+    """The process `identity` names has answered at some time."""
 
 
 @dataclass
@@ -107,6 +110,15 @@ class Watch:
         """Replicas this healer has seen run."""
         return frozenset(name for name, s in self.sightings.items() if s.ran)
 
+    def answered(self) -> frozenset[str]:
+        """Replicas whose process of now has answered at some time since its start."""
+        return frozenset(name for name, s in self.sightings.items() if s.answered)
+
+    def forget_processes(self) -> None:
+        """Forget who ran: the academy was started anew, and nobody is who they were."""
+        for seen in self.sightings.values():
+            seen.identity, seen.seen_at, seen.answered = None, None, False
+
     def last_exit(self, replica: str) -> str:
         """What the supervisor last said of how the replica's process ended."""
         return self.sightings[replica].exit_note if replica in self.sightings else ""
@@ -128,7 +140,9 @@ class Watch:
                 continue
             if seen.identity is not None and not seen.identity.same(current):
                 seen.restarts += 1
+                seen.answered = False
             seen.identity, seen.seen_at = current, now.at
+            seen.answered = seen.answered or (look.probe is not None and look.probe.ok)
             seen.ran = seen.ran or look.facts.status == "running"
 
     def judge(self, picture: Picture) -> None:
@@ -199,6 +213,7 @@ class Watch:
                 if s.identity and s.identity.started_at
                 else None,
                 "seen_at": s.seen_at.isoformat() if s.seen_at else None,
+                "answered": s.answered,
                 "restarts": s.restarts,
                 "status": s.status,
                 "since": s.since.isoformat() if s.since else None,
@@ -220,7 +235,7 @@ class Watch:
                 restarts=int(s["restarts"]),
                 status=s["status"],
                 since=_moment(s["since"]),
-                ran=s["pid"] is not None,
+                answered=bool(s["answered"]),
             )
 
 
