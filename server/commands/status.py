@@ -92,7 +92,7 @@ def _process(name: str, state: ProgramState | None) -> dict[str, Any]:
         if state and state.pid
         else None,
         "memory_bytes": memory,
-        "note": (state.spawn_error or ("" if state.pid else state.description)) if state else "",
+        "note": state.ending if state and not state.pid else "",
     }
 
 

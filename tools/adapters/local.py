@@ -206,7 +206,7 @@ class LocalInfrastructure:
 
     def _facts(self, state: ProgramState, watched: dict[int, psutil.Process]) -> ProcessFacts:
         status = _STATUS.get(state.state, "unknown")
-        note = _exit_note(state)
+        note = "" if state.state in ("RUNNING", "STARTING", "STOPPING") else state.ending
         if state.pid is None:
             return ProcessFacts(status, None, None, exit_note=note)
         try:
@@ -258,16 +258,6 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def _exit_note(state: ProgramState) -> str:
-    if state.state == "RUNNING":
-        return ""
-    if state.spawn_error:
-        return state.spawn_error
-    if state.state == "STOPPED" and state.started == 0:
-        return "not started"
-    return state.description
 
 
 def _open_files(process: psutil.Process) -> int | None:

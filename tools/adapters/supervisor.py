@@ -6,6 +6,7 @@ import time
 import xmlrpc.client
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,6 +23,8 @@ POLL_SECONDS = 0.05
 
 T = TypeVar("T")
 
+_BAD_EXIT = "Bad exit code"
+"""Begins what supervisord says of an end whose exit status it gives as well."""
 _BAD_NAME, _NO_FILE, _NOT_EXECUTABLE, _ABNORMAL, _SPAWN_ERROR = 10, 20, 21, 40, 50
 _ALREADY_STARTED, _NOT_RUNNING, _SHUTDOWN_STATE = 60, 70, 6
 
@@ -36,9 +39,27 @@ class ProgramState:
     pid: int | None
     started: int
     """Unix seconds of the last start; 0 when it never ran."""
+    stopped: int
+    """Unix seconds of the last end; 0 when it never ended."""
     exit_status: int
+    """Of the last end; negative after a signal."""
     spawn_error: str
-    description: str
+
+    @property
+    def ending(self) -> str:
+        """How it last ended or why it can't be started; empty where nothing is known of it.
+
+        Never the supervisor's own description: that tells a local time without saying so.
+        """
+        if self.spawn_error and not self.spawn_error.startswith(_BAD_EXIT):
+            return self.spawn_error
+        if not self.started:
+            return "not started"
+        if not self.stopped:
+            return ""
+        at = datetime.fromtimestamp(self.stopped, UTC)
+        how = f"exit status {self.exit_status}" if self.exit_status >= 0 else "by a signal"
+        return f"stopped at {at:%Y-%m-%d %H:%M:%S} UTC, {how}"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -175,8 +196,7 @@ class Supervisor:
         self.start(name)
         while (now := self.process(name)).state != "RUNNING":
             if now.state in ("FATAL", "EXITED", "STOPPED", "UNKNOWN"):
-                reason = now.spawn_error or now.description
-                raise Unavailable(f"{name} was started and ended at once: {reason}.")
+                raise Unavailable(f"{name} was started and ended at once: {now.ending}.")
             if time.monotonic() - began > deadline:
                 raise Unavailable(
                     f"{name} did not run within {deadline:.0f} s: it is {now.state.lower()}"
@@ -246,7 +266,7 @@ def _state(entry: dict[str, Any]) -> ProgramState:
         state=str(entry["statename"]),
         pid=pid or None,
         started=int(entry["start"]),
+        stopped=int(entry["stop"]),
         exit_status=int(entry["exitstatus"]),
         spawn_error=str(entry["spawnerr"]),
-        description=str(entry["description"]),
     )
