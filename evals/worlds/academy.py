@@ -71,24 +71,25 @@ class AcademyUnderTest:
         return [sys.executable, "-m", "server.cli", *words, "--home", str(self.home)]
 
     def up(self) -> float:
-        """Start it; answers the seconds until the page answered."""
+        """Start it; answers the seconds until the fleet answered."""
         words = ["up", "--port", str(self.port), *(["--bare"] if self.bare else [])]
         began = time.monotonic()
         with self.output.open("ab") as out:
             self.launcher = subprocess.Popen(
                 self.command(*words), stdout=out, stderr=out, stdin=subprocess.DEVNULL
             )
-        wait_for("the page answering", self.answers, within=READY_WITHIN)
+        wait_for("the fleet answering", self.answers, within=READY_WITHIN)
         return time.monotonic() - began
 
     def answers(self) -> bool:
-        """Whether the public door serves a ready replica."""
+        """Whether the public door serves the fleet from the database."""
         if self.launcher is not None and self.launcher.poll() is not None:
             raise NeverHappened(
                 f"the launcher ended with {self.launcher.returncode}: {self.tail()}"
             )
-        with contextlib.suppress(httpx2.HTTPError):
-            return httpx2.get(f"{self.url}/readyz", timeout=2.0).status_code == 200
+        with contextlib.suppress(httpx2.HTTPError, FileNotFoundError):
+            self.call("GET", "/api/fleet")
+            return True
         return False
 
     def tail(self) -> str:
