@@ -23,7 +23,7 @@ from agents.build import build_specialist, step_limits
 from agents.endpoint import Endpoint
 from agents.healer import agent as healer
 from agents.roster import ROSTER, specialist
-from agents.routing import RouteDecision, router_instructions
+from agents.routing import router_instructions
 from graphs.approvals import (
     SETTLED,
     SUPERSEDED,
@@ -142,23 +142,34 @@ async def _closed_histories(state: TurnState, services: Services) -> dict[str, s
 async def route(state: TurnState, runtime: Turn) -> TurnState:
     """Decide who does what; or ask back, or say plainly that this is nothing for the academy."""
     context = runtime.context
-    router = context.services.endpoint.chat("router").with_structured_output(
-        RouteDecision, method="function_calling"
-    )
     messages: list[BaseMessage] = [
-        SystemMessage(router_instructions(ROSTER)),
+        SystemMessage(router_instructions(ROSTER, services=_service_names(context))),
         *(_message(line) for line in state.get("talk", [])),
         HumanMessage(state["text"]),
     ]
-    decision = await router.ainvoke(messages)
-    assert isinstance(decision, RouteDecision)
+    decision = await context.services.endpoint.route(messages)
     if not decision.steps:
         words = decision.question or decision.out_of_scope or decision.reply or ""
         await context.events.say(words)
         return {"steps": [], "said": [words]}
     steps = [StepState(specialist=s.specialist, task=s.task) for s in decision.steps]
     await context.events.status("working", mode=context.services.mode, steps=steps)
-    return {"steps": steps, "position": 0}
+    if not decision.out_of_scope:
+        return {"steps": steps, "position": 0}
+    # Under a step of its own: what step 0 says after a crash must not replace it.
+    await context.events.say(decision.out_of_scope, step=len(steps))
+    return {"steps": steps, "position": 0, "said": [decision.out_of_scope]}
+
+
+def _service_names(context: TurnContext) -> list[str]:
+    """What the fleet's services are called, for a caller who may know."""
+    if not context.caller.may_fleet:
+        return []
+    try:
+        return [one.name for one in context.services.infrastructure.fleet().services]
+    except CapabilityError as error:
+        log.warning("route.without_fleet", thread=context.thread_id, why=error.message)
+        return []
 
 
 def _message(line: TalkLine) -> BaseMessage:

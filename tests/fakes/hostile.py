@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langchain_openai import ChatOpenAI
 from pydantic_ai.messages import ModelMessage, ModelRequest, RetryPromptPart, ToolReturnPart
 from pydantic_ai.models import Model
@@ -12,6 +13,7 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from agents.endpoint import Endpoint
 from agents.metering import RunMeter
+from agents.routing import RouteDecision
 
 Say = str | Sequence[tuple[str, str, dict[str, Any] | str]]
 """Words, or tool calls: call id, tool, arguments (a text is sent as it is)."""
@@ -30,8 +32,13 @@ class HostileEndpoint(Endpoint):
     def chat(self, role: str) -> ChatOpenAI:
         return self._inner.chat(role)
 
-    def run(self, run_id: str) -> AbstractAsyncContextManager[RunMeter]:
-        return self._inner.run(run_id)
+    async def route(self, messages: Sequence[BaseMessage]) -> RouteDecision:
+        return await self._inner.route(messages)
+
+    @asynccontextmanager
+    async def run(self, run_id: str) -> AsyncIterator[RunMeter]:
+        async with self._inner.run(run_id) as meter:
+            yield meter
 
     def model(self, role: str) -> Model:  # type: ignore[override]
         return FunctionModel(stream_function=self._stream)

@@ -57,6 +57,14 @@ class SmallFleet:
     def fleet(self) -> Fleet:
         return self._fleet
 
+    def add(self, service: str, *, replicas: int) -> None:
+        """One more service, running."""
+        spec = _service(service, replicas)
+        self._fleet = replace(self._fleet, services=(*self._fleet.services, spec))
+        began = self.clock.now() - timedelta(hours=1)
+        for i, one in enumerate(spec.replicas):
+            self.facts[one.name] = ProcessFacts(status="running", pid=500 + i, started_at=began)
+
     async def processes(self) -> dict[str, ProcessFacts]:
         return dict(self.facts)
 

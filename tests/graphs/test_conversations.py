@@ -172,3 +172,17 @@ async def test_words_stream_in_pieces_and_end_as_one_stored_message(talk: Conver
         ("assistant", words),
     ]
     assert view.title == "what is wrong?"
+
+
+async def test_what_nobody_here_does_is_said_beside_what_is_done(talk: Conversation) -> None:
+    words = await talk.ask("tell me how catalog is doing, then write me a poem")
+
+    assert words.index("isn't something this academy does") < words.index("catalog is healthy")
+    assert (await talk.run()).state == "finished"
+
+
+async def test_a_service_with_a_name_of_its_own_is_known_to_the_router(talk: Conversation) -> None:
+    talk.fleet.add("billing-api", replicas=1)
+    await talk.fleet.seen(talk.control)
+
+    assert "billing-api is healthy" in await talk.ask("how is billing-api doing?")

@@ -10,6 +10,7 @@ from memory.database import Database
 from memory.tables.healing import Incident
 from tests.fakes.clock import FakeClock
 from tests.fakes.conversation import Conversation
+from tests.fakes.people import add_person
 from tools.kit.deps import Caller
 from tools.kit.errors import Conflict, Invalid, NotFound
 
@@ -69,6 +70,7 @@ async def test_messages_of_one_thread_are_answered_in_order(talk: Conversation) 
 
 
 async def test_a_caller_without_the_fleet_is_told_so(talk: Conversation) -> None:
+    await add_person(talk.control, talk.clock, "learner", **{talk.staff.tenant_id: "learner"})
     talk.staff = Caller(
         tenant_id=talk.staff.tenant_id,
         tenant_slug=talk.staff.tenant_slug,
