@@ -82,10 +82,3 @@ class BudgetExhausted(ModelError):
 
     kind = "conflict"
     code = "model_budget_exhausted"
-
-
-class NoRun(ModelError):
-    """A model was called outside `Endpoint.run`, where nothing is counted."""
-
-    kind = "invalid"
-    code = "model_no_run"

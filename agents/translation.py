@@ -1,9 +1,11 @@
 """Turns what client libraries raise about a model into the errors of `agents/errors.py`."""
 
+import re
 from collections.abc import Iterator
 
 import openai
 from langchain_core.exceptions import OutputParserException
+from pydantic import ValidationError
 from pydantic_ai.exceptions import (
     ContentFilterError,
     IncompleteToolCall,
@@ -24,6 +26,10 @@ from agents.errors import (
     Refusal,
 )
 from agents.metering import RunMeter
+
+REASON_CHARACTERS = 300
+"""Longest reason passed on to a person."""
+_URL = re.compile(r"\s*(?:For further information visit )?https?://\S+")
 
 
 def translate(error: BaseException, meter: RunMeter) -> ModelError | None:
@@ -69,7 +75,19 @@ def _unusable(error: BaseException, meter: RunMeter) -> ModelError:
         return MalformedArguments(
             f"The model kept calling {names} with arguments that don't fit, also when told so."
         )
-    return BrokenAnswer(f"The model's answer can't be used: {error}")
+    return BrokenAnswer(f"The model's answer can't be used: {_plainly(error)}")
+
+
+def _plainly(error: BaseException) -> str:
+    """What was wrong, in one line; pydantic's advice to programmers is left out."""
+    found = next((e for e in _causes(error) if isinstance(e, ValidationError)), None)
+    if found is not None:
+        wrong = found.errors(include_url=False, include_input=False, include_context=False)
+        return "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}" for one in wrong[:3]
+        )
+    first = _URL.sub("", str(error).partition("\n")[0]).strip()
+    return first[:REASON_CHARACTERS] or "it doesn't fit what was asked for."
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,6 +1,6 @@
 """A text classifier in numpy: hashed word and character n-grams, TF-IDF, ridge regression.
 
-Fitting is one linear solve over the examples (a third of a second for a thousand). Probabilities
+Fitting is one linear solve over the examples (half a second for a thousand). Probabilities
 are calibrated on leave-one-out scores, which ridge regression gives in closed form: example i's
 score without itself is y_i - a_i / (G^-1)_ii with G = K + lambda W^-1 and a = G^-1 y
 (Rifkin and Lippert, Notes on Regularized Least Squares, 2007). So no example vouches for itself.

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import HumanMessage
-from pydantic import SecretStr
-from pydantic_ai import Agent
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_ai import Agent, UnexpectedModelBehavior
 
 from agents.endpoint import Endpoint, ModelConfig
 from agents.errors import (
@@ -332,3 +333,22 @@ def assert_readable(error: ModelError) -> None:
     assert error.message[0].isupper()
     assert "Traceback" not in error.message
     assert "sk-fake" not in error.message
+
+
+async def test_a_reason_for_people_carries_no_programmers_advice() -> None:
+    class Shape(BaseModel):
+        steps: list[str]
+
+    try:
+        Shape.model_validate({"steps": "a secret"})
+    except ValidationError as invalid:
+        wrapped = UnexpectedModelBehavior("Exceeded maximum output retries (1)")
+        wrapped.__cause__ = invalid
+    error = translate(wrapped, RunMeter("run-1", Budgets()))
+
+    assert isinstance(error, BrokenAnswer)
+    assert error.message == "The model's answer can't be used: steps: Input should be a valid list"
+    parser = OutputParserException("Got nothing.\nFor troubleshooting, visit: https://docs.test/x ")
+    said = translate(parser, RunMeter("run-1", Budgets()))
+    assert said is not None
+    assert said.message == "The model's answer can't be used: Got nothing."
