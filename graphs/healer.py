@@ -7,9 +7,7 @@ head of the audit chain is signed, old signals go.
 
 import asyncio
 import contextlib
-import logging
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +15,10 @@ from datetime import timedelta
 
 import structlog
 
+from graphs.logs import configure_logging
 from graphs.settings import Settings, read_settings
-from memory import audit
+from memory import audit, audit_unsent
+from memory.audit_unsent import UnsentRows
 from memory.database import Databases
 from tools.adapters.local import LocalInfrastructure
 from tools.autonomy.gatekeeper import Gatekeeping
@@ -38,6 +38,8 @@ from tools.kit.operation import OperationContext
 
 EXPIRE_SECONDS = 5.0
 """How late a question that ran out may be called expired."""
+SEND_SECONDS = 5.0
+"""How late audit rows kept while the database was down may reach it."""
 SIGN_SECONDS = 10.0
 """How many seconds of audit rows a truncation may hide."""
 FORGET_SECONDS = 600.0
@@ -68,6 +70,7 @@ class Healer:
             asyncio.create_task(self._every(seconds, name, chore, stop))
             for seconds, name, chore in (
                 (EXPIRE_SECONDS, "expire", self._expire),
+                (SEND_SECONDS, "send_unsent_audit", self._send_late),
                 (SIGN_SECONDS, "sign_head", self._sign),
                 (FORGET_SECONDS, "forget_signals", self._forget),
             )
@@ -104,6 +107,11 @@ class Healer:
         async with self.databases.control.unit_of_work() as session:
             if count := await expire_due(session, self.clock):
                 log.info("approvals.expired", count=count)
+
+    async def _send_late(self) -> None:
+        unsent = UnsentRows(self.settings.paths.unsent_audit)
+        if count := await audit_unsent.send(self.databases.control, unsent, self.clock.now()):
+            log.info("audit.sent_late", rows=count)
 
     async def _sign(self) -> None:
         home = self.settings.paths
@@ -176,20 +184,6 @@ class FirstTenant:
                 raise Unavailable("The academy has no tenant yet.")
             self._caller = engine("healer", tenant_id=tenant.id, tenant_slug=tenant.slug)
         return self._caller
-
-
-def configure_logging() -> None:
-    """One JSON object per line on standard output, which the supervisor keeps in the log file."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
 
 
 async def main() -> None:

@@ -97,6 +97,8 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=POOL_SECONDS,
             pool_pre_ping=True,
+            # An error's text goes to logs; people's words and tokens are among the parameters.
+            hide_parameters=True,
             # No prepared statements: a pooler in transaction mode may sit in between.
             connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS},
         )

@@ -7,17 +7,15 @@ process leaves within seconds.
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
-import sys
 
-import structlog
 from fastapi import FastAPI
 from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from graphs.logs import configure_logging
 from graphs.settings import Settings, read_settings
 from memory.database import Databases
 from server import error_handlers, openapi
@@ -127,22 +125,6 @@ async def serve(app: FastAPI, *, address: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
     await server.serve()
-
-
-def configure_logging() -> None:
-    """One JSON object a line on standard output, which supervisord keeps in the replica's log."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-        cache_logger_on_first_use=True,
-    )
 
 
 def main() -> None:
