@@ -25,9 +25,11 @@ from rich.console import Console
 
 from evals.worlds.campus.filling import clear, fill, measure
 from graphs.settings import Settings, read_settings
-from memory import audit
+from memory import audit, audit_unsent
+from memory.audit_unsent import UnsentRow, UnsentRows
 from memory.database import Database
 from memory.errors import StoreError
+from memory.ids import new_id
 from tools.adapters.fleet_file import read_text
 from tools.adapters.local import LocalInfrastructure
 from tools.adapters.supervisor import Supervisor
@@ -280,33 +282,31 @@ class _Told:
 async def _tell(
     settings: Settings, kind: str, subject: str, body: dict[str, Any], *, wait: float = 0.0
 ) -> _Told:
-    """Record a break: in the audit log where the store is up within *wait*, and in a file."""
+    """Record a break: in the audit log where the store is up within *wait*, and in a file.
+
+    While the store is down it is kept for the log, which the healer sends when it is back.
+    """
     at = datetime.now(UTC)
     actor = f"shell:{pwd.getpwuid(geteuid()).pw_name}"
+    row = UnsentRow(new_id("brk"), at, actor, kind, subject, body)
+    unsent = UnsentRows(settings.paths.unsent_audit)
     audited = True
     try:
         async with asyncio.timeout(STORE_SECONDS + wait):
-            await _append(settings, at, actor, kind, subject, body, wait)
+            await _append(settings, row, unsent, wait)
     except (StoreError, TimeoutError):
         audited = False
+        await asyncio.to_thread(unsent.add, row)
     line = {"at": at, "actor": actor, "kind": kind, "subject": subject, **body, "audited": audited}
     log = settings.paths.logs / "breaks.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, default=str) + "\n")
-    note = "" if audited else f" The database is down, so the audit log lacks this; {log} has it."
+    note = "" if audited else " The database is down: the audit log gets this when it is back."
     return _Told(audited, note)
 
 
-async def _append(
-    settings: Settings,
-    at: datetime,
-    actor: str,
-    kind: str,
-    subject: str,
-    body: dict[str, Any],
-    wait: float,
-) -> None:
+async def _append(settings: Settings, row: UnsentRow, unsent: UnsentRows, wait: float) -> None:
     store = Database(settings.control_url, pool_size=1)
     deadline = asyncio.get_running_loop().time() + wait
     try:
@@ -315,8 +315,17 @@ async def _append(
                 await store.ping()
                 break
             await asyncio.sleep(0.2)
+        await audit_unsent.send(store, unsent, row.happened_at)  # what happened before comes first
         async with store.unit_of_work() as session:
-            await audit.append(session, at=at, actor=actor, kind=kind, subject=subject, body=body)
+            await audit.append_once(
+                session,
+                record_id=row.record_id,
+                at=row.happened_at,
+                actor=row.actor,
+                kind=row.kind,
+                subject=row.subject,
+                body=row.body,
+            )
     finally:
         await store.dispose()
 

@@ -70,6 +70,11 @@ class Home:
         return self.path / "audit"
 
     @property
+    def unsent_audit(self) -> Path:
+        """Audit rows that wait for the control database to be back."""
+        return self.audit / "unsent.jsonl"
+
+    @property
     def archive(self) -> Path:
         """Where archived files go unless `ACADEMY_ARCHIVE` names another filesystem."""
         return self.path / "archive"

@@ -145,6 +145,32 @@ async def append(
     return seq
 
 
+async def append_once(
+    session: AsyncSession,
+    *,
+    record_id: str,
+    at: datetime,
+    actor: str,
+    kind: str,
+    subject: str,
+    body: Mapping[str, Any],
+) -> bool:
+    """Append a row whose body carries *record_id*, unless one does already; says whether it did.
+
+    Raises:
+        TypeError, ValueError: as `append`.
+    """
+    await _locked_head(session)  # two who send the same row come here one after the other
+    there = select(AuditEntry.seq).where(
+        AuditEntry.kind == kind, AuditEntry.body["record_id"].as_string() == record_id
+    )
+    if (await session.execute(there.limit(1))).first() is not None:
+        return False
+    stored = {**body, "record_id": record_id}
+    await append(session, at=at, actor=actor, kind=kind, subject=subject, body=stored)
+    return True
+
+
 async def sign_head(session: AsyncSession, key_pem: bytes, heads_file: Path, at: datetime) -> bool:
     """Sign the head into *heads_file* if it moved since the last signature; says whether it did.
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,15 @@ async def academy(*arguments: str) -> Ended:
 
 
 async def last_audit(campus: Campus) -> AuditEntry:
+    return (await audited(campus))[-1]
+
+
+async def audited(campus: Campus) -> list[AuditEntry]:
     store = Database(campus.settings.control_url, pool_size=1)
     try:
         async with store.unit_of_work() as session:
-            newest = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(1)
-            return (await session.execute(newest)).scalar_one()
+            rows = await session.execute(select(AuditEntry).order_by(AuditEntry.seq))
+            return list(rows.scalars())
     finally:
         await store.dispose()
 
@@ -164,12 +168,18 @@ async def test_the_database_is_stopped_and_started_and_the_log_file_has_both(
         await break_it(whole.settings, "postgres", "stop")
     while_down = await break_it(whole.settings, "player", "kill")
     assert while_down.facts["audited"] is False
-    assert "so the audit log lacks this" in while_down.text
+    assert "the audit log gets this when it is back" in while_down.text
 
     started = await break_it(whole.settings, "postgres", "start")
 
     assert started.facts["audited"] is True
-    assert (await last_audit(whole)).kind == "break.postgres_start"
+    assert [entry.kind for entry in await audited(whole)][-3:] == [
+        "break.postgres_stop",
+        "break.kill",
+        "break.postgres_start",
+    ]
+    late = (await audited(whole))[-2]
+    assert datetime.fromisoformat(late.body["happened_at"]) < late.at
     with pytest.raises(Conflict, match="already"):
         await break_it(whole.settings, "postgres", "start")
     lines = (whole.settings.paths.logs / "breaks.log").read_text().splitlines()
