@@ -16,7 +16,8 @@ from tools.healing.schemas import (
     Series,
     ServiceView,
 )
-from tools.healing.watch import series_of, worst
+from tools.healing.signals import series_of
+from tools.healing.watch import worst
 from tools.kit.deps import Caller
 from tools.kit.errors import NotFound
 from tools.kit.infrastructure import Fleet, ReplicaSpec, ServiceSpec

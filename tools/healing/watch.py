@@ -22,6 +22,7 @@ from tools.healing.schemas import (
     Series,
     ServiceView,
 )
+from tools.healing.signals import series_of
 from tools.kit.infrastructure import Fleet
 
 CHART = timedelta(minutes=10)
@@ -30,16 +31,6 @@ UNSAVED_SAMPLES = 20_000
 """Samples kept for the database while it is down: about half an hour of a dozen replicas."""
 BODY_SIGNALS = 6
 """Numbers taken from one health answer, so that a broken one can't flood the signals."""
-
-TITLES: Mapping[str, tuple[str, str]] = {
-    "latency_ms": ("Answer time", "ms"),
-    "rss_mb": ("Memory", "MB"),
-    "cpu_percent": ("CPU", "% of a core"),
-    "open_files": ("Open files", ""),
-    "disk_free_percent": ("Disk free", "%"),
-    "queue_depth": ("Waiting jobs", ""),
-}
-"""Title and unit of the known signals; another one is shown under its own name."""
 
 SEVERITY: tuple[ReplicaStatus, ...] = (
     "healthy",
@@ -261,12 +252,6 @@ def body_signals(body: str, *, taken: Iterable[str] = ()) -> dict[str, float]:
 def worst(statuses: Sequence[ReplicaStatus]) -> ReplicaStatus:
     """The worst of several statuses; `unknown` for none."""
     return max(statuses, key=SEVERITY.index, default="unknown")
-
-
-def series_of(name: str, points: Sequence[tuple[datetime, float]]) -> Series:
-    """One signal's points under its title."""
-    title, unit = TITLES.get(name, (name.replace("_", " ").capitalize(), ""))
-    return Series(name=name, title=title, unit=unit, points=list(points))
 
 
 def fleet_view(

@@ -160,7 +160,7 @@ async def test_the_fleet_shows_states_series_and_open_incidents(
     assert (first.status, first.pid, first.restarts) == ("healthy", 4711, 2)
     assert second.note == "the healer has not seen it yet"
     [latency] = first.series
-    assert latency.title == "Answer time"
+    assert latency.title == "Probe latency"
     assert len(latency.points) <= service.CHART_POINTS
     assert latency.points[-1][0] == samples[-1].at
     assert [s.name for s in catalog.series] == ["disk_free_percent"]
