@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from pydantic_ai import ApprovalRequired, ModelRetry, RunContext, ToolFailed
@@ -61,6 +61,21 @@ class DoorAnswer(Value):
     actions: list[SettledAnswer]
 
 
+class HeldAnswer(Value):
+    """Why a door stayed shut: something is open on its target already."""
+
+    text: str
+    done: Literal[False] = False
+    held: Literal[True] = True
+    operation: str
+    target: str
+    state: str
+    seconds: int
+    """Since when, in seconds: since it was asked for, or since its last step."""
+    approval_id: str | None
+    """The question a person can answer, where it waits for one."""
+
+
 @dataclass
 class GatedToolset(WrapperToolset[ToolDeps]):
     """Runs the tools of *wrapped* that are *granted*, and lets no effect past the gate."""
@@ -102,7 +117,12 @@ class GatedToolset(WrapperToolset[ToolDeps]):
                 raise ToolFailed(refusal)
             answer = await super().call_tool(name, tool_args, ctx, tool)
             if isinstance(answer, Proposal):
-                return await self._propose(answer, name, tool_args, ctx)
+                try:
+                    return await self._propose(answer, name, tool_args, ctx)
+                except Conflict as held:
+                    if "operation" not in held.details:
+                        raise
+                    return _held(held)
             if isinstance(answer, Question):
                 raise ApprovalRequired(
                     metadata={
@@ -240,3 +260,8 @@ class GatedToolset(WrapperToolset[ToolDeps]):
             if one.state not in OPEN:
                 return one
             await asyncio.sleep(SETTLE_POLL_SECONDS)
+
+
+def _held(conflict: Conflict) -> HeldAnswer:
+    told = {k: v for k, v in conflict.details.items() if k in HeldAnswer.model_fields}
+    return HeldAnswer.model_validate({"text": conflict.message, **told})

@@ -96,7 +96,9 @@ async def tell(
 
 def succeeded(part: ToolReturnPart | RetryPromptPart) -> bool:
     """Whether the tool did what it was called for."""
-    return isinstance(part, ToolReturnPart) and part.outcome == "success"
+    if not isinstance(part, ToolReturnPart) or part.outcome != "success":
+        return False
+    return bool(getattr(part.content, "done", True))
 
 
 def shown(part: ToolReturnPart | RetryPromptPart) -> str:

@@ -59,7 +59,7 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
     (
         "status",
         r"wrong|broken|status|health|how (?:is|are)|doing|up\b|down\b|slow|ok\b|okay|alright|fine|"
-        r"fleet|services?|replicas?|running|latency|memory|cpu|disk|overview|check|worry|errors?|"
+        r"fleet|services?|replicas?|signals?|metrics?|figures|metricas|cifras|running|latency|memory|cpu|disk|overview|check|worry|errors?|"
         r"que (?:esta|anda|va) mal|como (?:esta|estan|va|van)|estado|funciona|lento|caido|disco",
     ),
 )

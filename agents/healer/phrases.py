@@ -16,6 +16,7 @@ Data = Mapping[str, Any]
 STATUS_ES = {
     "healthy": "sano",
     "slow": "lento",
+    "failing": "fallando",
     "hung": "colgado",
     "dead": "caído",
     "starting": "arrancando",
@@ -182,19 +183,27 @@ def sentence(text: str) -> str:
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
-def services(told: Sequence[Data], seen: Data, language: Language) -> str:
-    """Each service asked about: its state, its replicas and their figures."""
-    return "\n".join(_service(one, seen, language) for one in told)
+def services(told: Sequence[Data], seen: Data, language: Language, *, every: bool = False) -> str:
+    """Each service asked about: its state, its replicas, and the figures people ask for first.
+
+    With *every*, all figures there are.
+    """
+    return "\n".join(_service(one, seen, language, every=every) for one in told)
 
 
-def _service(one: Data, seen: Data, language: Language) -> str:
+def _service(one: Data, seen: Data, language: Language, *, every: bool) -> str:
     verb = "is" if language == "en" else "está"
     lines = [f"{one['name']} {verb} {status_word(one['status'], language)}."]
     told = {i["replica"] for i in seen["incidents"] if i["service"] == one["name"]}
     for replica in one["replicas"]:
         if replica["name"] in told:
             continue
-        figures = ", ".join(_figure(name, value) for name, value in replica["signals"].items())
+        signals = replica["signals"]
+        figures = ", ".join(
+            [_figure(name, value) for name, value in signals.items()]
+            if every
+            else _gist(signals, language)
+        )
         lines.append(
             f"- {_replica_line(replica, seen['looked_at'], language)[:-1]}"
             f"{'; ' + figures if figures else ''}."
@@ -207,6 +216,42 @@ def _service(one: Data, seen: Data, language: Language) -> str:
     return "\n".join(lines)
 
 
+SIGNALS = re.compile(
+    r"\b(?:signals?|metrics?|figures|numbers|details?|memory|cpu|open files|senales|metricas|"
+    r"cifras|detalles?|memoria)\b"
+)
+
+
+def wants_figures(text: str) -> bool:
+    """Whether the sentence asks for the figures themselves."""
+    return SIGNALS.search(plain(text)) is not None
+
+
+def _gist(signals: Mapping[str, float], language: Language) -> list[str]:
+    """How fast it answers, how much it is asked, and whether it fails; what isn't known is not."""
+    spanish = language == "es"
+    said = []
+    answer = signals.get("answer_ms") or signals.get("latency_ms")
+    if answer:
+        said.append(f"{'responde en' if spanish else 'answers in'} {_amount(answer)} ms")
+    rate = signals.get("requests_per_second")
+    if rate is not None:
+        said.append(f"{_amount(rate)} {'peticiones' if spanish else 'requests'}/s")
+    errors = signals.get("error_percent")
+    if errors is not None:
+        none = "sin errores" if spanish else "no errors"
+        some = f"{_amount(errors)}% {'de errores' if spanish else 'errors'}"
+        said.append(some if errors else none)
+    waiting = signals.get("queue_depth")
+    if waiting:
+        said.append(f"{_amount(waiting)} {'en cola' if spanish else 'waiting in its queue'}")
+    return said
+
+
+def _amount(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
 UNITS = {"ms": "ms", "mb": "MB", "percent": "%", "seconds": "s", "bytes": "bytes"}
 
 
@@ -215,8 +260,9 @@ def _figure(name: str, value: float) -> str:
     words, _, unit = name.rpartition("_")
     if unit not in UNITS or not words:
         words, unit = name, ""
-    amount = f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
-    return f"{words.replace('_', ' ')} {amount} {UNITS.get(unit, '')}".rstrip().replace(" %", "%")
+    return f"{words.replace('_', ' ')} {_amount(value)} {UNITS.get(unit, '')}".rstrip().replace(
+        " %", "%"
+    )
 
 
 def log(data: Data, language: Language) -> str:
@@ -286,6 +332,9 @@ def outcome(told: Sequence[Any], language: Language) -> str:
         if isinstance(one, str):
             lines.append(failed([one], language))
             continue
+        if one.get("held"):
+            lines.append(held(one, language))
+            continue
         lines += [_ended(action, language) for action in one["actions"]]
         if one["not_begun"]:
             left = one["not_begun"]
@@ -295,6 +344,51 @@ def outcome(told: Sequence[Any], language: Language) -> str:
                 else f"Quedan {left} sin empezar."
             )
     return "\n".join(lines)
+
+
+NOUNS: dict[str, dict[Language, str]] = {
+    "healing.restart_replica": {"en": "A restart of {name}", "es": "Un reinicio de {name}"},
+    "healing.archive_old_data": {
+        "en": "Archiving old data of {name}",
+        "es": "El archivado de datos viejos de {name}",
+    },
+}
+
+
+def held(one: Data, language: Language) -> str:
+    """What is open on a target already, since when, and what the person can do about it."""
+    name = str(one["target"]).rsplit("/", 1)[-1].removesuffix(":data")
+    noun = NOUNS.get(one["operation"], {"en": "Something on {name}", "es": "Algo en {name}"})
+    what, since = noun[language].format(name=name), ago(one["seconds"], language)
+    if language == "es":
+        doing = {
+            "asked": f"ya espera aprobación (se pidió {since}). Apruébalo o deniégalo en su "
+            "tarjeta o en la página Ops.",
+            "permitted": f"ya está aprobado y a punto de empezar ({since}).",
+            "stuck": f"está atascado ({since}): una persona tiene que mirar y liberarlo.",
+        }.get(one["state"], f"ya está en marcha ({since}); espera a que termine.")
+        return f"{what} {doing}"
+    doing = {
+        "asked": f"is already waiting for approval (asked {since}). Approve or deny it on its "
+        "card, or on the Ops page.",
+        "permitted": f"is approved and about to begin ({since}).",
+        "stuck": f"is stuck ({since}): a person has to look and release it.",
+    }.get(one["state"], f"is already under way ({since}); wait until it has ended.")
+    return f"{what} {doing}"
+
+
+def ago(seconds: int, language: Language) -> str:
+    """How long ago: `2 minutes ago`, `hace 2 minutos`."""
+    size, names = 1, {"en": "second", "es": "segundo"}
+    if seconds >= 7200:
+        size, names = 3600, {"en": "hour", "es": "hora"}
+    elif seconds >= 60:
+        size, names = 60, {"en": "minute", "es": "minuto"}
+    count = seconds // size
+    many = "" if count == 1 else "s"
+    if language == "es":
+        return f"hace {count} {names['es']}{many}"
+    return f"{count} {names['en']}{many} ago"
 
 
 def _ended(action: Data, language: Language) -> str:

@@ -79,7 +79,8 @@ class HealerPlaybook:
             return Reply(calls=tuple(Call("service_status", {"service": s}) for s in calls))
         if named:
             told = [r.data for r in turn.results if r.name == "service_status"]
-            return Reply(text=phrases.services(told, seen, intent.language))
+            every = phrases.wants_figures(turn.user_text)
+            return Reply(text=phrases.services(told, seen, intent.language, every=every))
         if intent.kind == "unclear":
             return Reply(text=phrases.fixed(intent))
         return Reply(text=phrases.fleet(seen, intent.language))

@@ -34,6 +34,16 @@ def _service(name: str, replicas: int) -> ServiceSpec:
     )
 
 
+SIGNALS = {
+    "latency_ms": 4.0,
+    "rss_mb": 40.0,
+    "answer_ms": 31.4,
+    "requests_per_second": 3.02,
+    "error_percent": 0.0,
+    "open_files": 17.0,
+}
+
+
 @dataclass
 class SmallFleet:
     """`tools.kit.infrastructure.Infrastructure` over a dictionary of processes."""
@@ -130,7 +140,7 @@ class SmallFleet:
                 "started_at": self.facts[one.name].started_at,
                 "restarts": 0,
                 "since": now - timedelta(seconds=20),
-                "signals": {"latency_ms": 4.0, "rss_mb": 40.0},
+                "signals": SIGNALS,
                 "updated_at": now,
             }
             for spec in self._fleet.services

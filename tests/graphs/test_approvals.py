@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -122,6 +123,32 @@ async def test_approved_work_without_a_conversation_is_driven_all_the_same(
         await turns.drive_left_over([talk.staff.tenant_id])
         await asyncio.gather(*turns.at_work)
 
+    assert talk.fleet.restarted == ["player-1"]
+
+
+@pytest.mark.parametrize(
+    ("again", "answer"),
+    [
+        ("restart the player", "A restart of player-1 is already waiting for approval (asked 2 mi"),
+        ("reinicia player", "Un reinicio de player-1 ya espera aprobación (se pidió hace 2 minut"),
+    ],
+)
+async def test_a_target_that_is_taken_is_told_with_what_waits_and_since_when(
+    talk: Conversation, again: str, answer: str
+) -> None:
+    await talk.ask("restart the player")
+    talk.clock.advance(minutes=2)
+    other = replace(talk, thread_id="", seen=0)
+
+    words = await other.ask(again)
+
+    assert answer in words
+    assert "act-" not in words
+    assert other.of("TOOL_CALL_RESULT")[-1]["ok"] is False
+    question = await talk.question()
+    assert question.title == "Restart player-1"
+    await talk.decide("approve")
+    await talk.answered()
     assert talk.fleet.restarted == ["player-1"]
 
 

@@ -53,7 +53,15 @@ async def test_a_story_from_restart_to_why_undo_and_who(talk: Conversation) -> N
         ("write me a poem", "isn't something this academy does"),
         ("asdkjh qwlekj zxmcn", "can't make out a request"),
         ("¿qué está mal?", "Nada está mal: los 2 servicios"),
-        ("how is catalog doing?", "catalog is healthy.\n- catalog-1 is healthy for 20 s; "),
+        (
+            "how is catalog doing?",
+            "catalog-1 is healthy for 20 s; answers in 31 ms, 3 requests/s, no errors.\n",
+        ),
+        (
+            "show me the signals of catalog",
+            "rss 40 MB, answer 31 ms, latency 4 ms, open files 17, error 0%",
+        ),
+        ("¿cómo está catalog?", "responde en 31 ms, 3 peticiones/s, sin errores."),
         ("what needs my approval?", "Nothing waits for your approval."),
         ("what did you do today?", "Nothing was done to the fleet in the last 24 hours."),
         ("why?", "Nothing has gone wrong so far"),

@@ -97,7 +97,7 @@ class Gatekeeping(ActionLedger):
             async with self._database.unit_of_work() as session:
                 holders = await AutonomyRepository(session).holders(targets)
             if holders:
-                raise held_conflict(holders[0]) from None
+                raise held_conflict(holders[0], origin.at) from None
             raise Conflict("A target was taken at this moment; propose again.") from None
 
     async def drive(self, action_id: str, purpose: Purpose = "apply") -> Settled:

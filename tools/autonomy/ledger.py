@@ -20,6 +20,7 @@ from tools.autonomy.records import (
 )
 from tools.autonomy.repository import AutonomyRepository
 from tools.autonomy.states import WAITING
+from tools.autonomy.wording import held_text
 from tools.kit.clock import Clock
 from tools.kit.errors import Conflict, NotFound
 from tools.kit.ledger import Purpose
@@ -121,7 +122,7 @@ class ActionLedger:
                 raise Conflict(f"{action.operation} was frozen after the gate allowed {action_id}.")
             held = [h for h in await repository.holders([action.target]) if h.id != action_id]
             if held:
-                raise held_conflict(held[0])
+                raise held_conflict(held[0], at)
             valid.consumed_at = at
             executor = f"engine:{action.executor}"
             body = {"purpose": purpose, "permit": valid.id}
@@ -195,14 +196,17 @@ class ActionLedger:
             await withdraw_rest(session, action, later, at=at, actor="gate")
 
 
-def held_conflict(holder: Action) -> Conflict:
-    """The error that names the action holding a target."""
+def held_conflict(holder: Action, at: datetime) -> Conflict:
+    """The error that says what holds a target, since when, and what a person can do."""
+    passed = at - (holder.created_at if holder.state == "asked" else holder.updated_at)
     return Conflict(
-        f"{holder.target} is held by {holder.id} ({holder.operation}, {holder.state}); one action "
-        "at a time per target.",
+        held_text(holder.plan["summary"], holder.target, holder.state, passed),
         action_id=holder.id,
         approval_id=holder.approval_id,
+        operation=holder.operation,
+        target=holder.target,
         state=holder.state,
+        seconds=max(0, round(passed.total_seconds())),
     )
 
 

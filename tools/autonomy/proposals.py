@@ -64,7 +64,7 @@ async def store(
     repository = AutonomyRepository(session)
     await repository.hold_proposals()
     if holders := await repository.holders([p.plan.target for p in planned]):
-        raise held_conflict(holders[0])
+        raise held_conflict(holders[0], at)
     verdicts = [
         judge(
             await gather(

@@ -1,8 +1,10 @@
 """Where an action stands, in a sentence a person can read."""
 
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from tools.autonomy.ledger import RecordedAction
+if TYPE_CHECKING:
+    from tools.autonomy.ledger import RecordedAction
 
 PLAIN = {
     "planned": "Planned, not judged yet.",
@@ -26,7 +28,38 @@ PLAIN = {
 """One sentence per state; what was measured or said follows it."""
 
 
-def standing_text(action: RecordedAction) -> str:
+HOLDING = {
+    "asked": (
+        "already waits for approval (asked {ago}). Approve or deny it on its card or on the Ops "
+        "page."
+    ),
+    "permitted": "is approved and about to begin (approved {ago}).",
+    "stuck": (
+        "is stuck (since {ago}): nobody can tell whether it happened. A person has to look at the "
+        "target and release it."
+    ),
+}
+"""What an action that holds its target is doing, by state; the others are under way."""
+UNDER_WAY = "is under way (begun {ago}); wait until it has ended."
+
+
+def held_text(summary: str, target: str, state: str, passed: timedelta) -> str:
+    """Why nothing else can be opened on *target*: what holds it, since when, what to do."""
+    doing = HOLDING.get(state, UNDER_WAY).format(ago=ago(passed))
+    return f"“{summary.rstrip('.')}” {doing} Only one action at a time may be open on {target}."
+
+
+def ago(passed: timedelta) -> str:
+    """How long ago something was: `40 seconds ago`, `2 minutes ago`."""
+    seconds = max(0, round(passed.total_seconds()))
+    if seconds >= 7200:
+        return f"{seconds // 3600} hours ago"
+    if seconds >= 120:
+        return f"{seconds // 60} minutes ago"
+    return f"{seconds} second{'' if seconds == 1 else 's'} ago"
+
+
+def standing_text(action: "RecordedAction") -> str:
     """The state in words, then what the check, the undo or the note says, each once."""
     said = [PLAIN[action.state], _text(action.check), _text(action.undo), action.note]
     return " ".join(dict.fromkeys(part for part in said if part))
