@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -96,6 +97,7 @@ class Launcher:
                     await serving
             finally:
                 await self._stop()
+                await asyncio.to_thread(shutil.rmtree, self._home.sockets, ignore_errors=True)
         finally:
             hold.release()
 

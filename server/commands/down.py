@@ -1,5 +1,6 @@
 """`academy down`: stop the academy from elsewhere, or what a dead launcher left."""
 
+import shutil
 import signal
 import time
 
@@ -59,4 +60,5 @@ def _end_leftovers(place: Home) -> int:
             + ", ".join(f"process {process.pid}" for process in left)
             + "; are they another user's?",
         )
+    shutil.rmtree(place.sockets, ignore_errors=True)
     return len(found)
