@@ -76,6 +76,7 @@ def test_another_home_on_the_same_port_is_refused_with_a_free_one_named(
 def test_a_killed_supervisord_takes_its_programs_along_and_all_come_back(
     serving: StartedAcademy,
 ) -> None:
+    serving.until("all runs", lambda: all(state.pid for state in serving.programs.values()))
     before = {name: state.pid for name, state in serving.programs.items()}
     os.kill(serving.supervisor_pid, signal.SIGKILL)
     serving.until(
@@ -127,9 +128,8 @@ def test_down_ends_what_a_dead_launcher_left(serving: StartedAcademy) -> None:
 
 
 def test_ctrl_c_stops_everything_a_frozen_program_included(serving: StartedAcademy) -> None:
-    pid = serving.programs["web-2"].pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
+    serving.until("web-2 runs", lambda: serving.programs["web-2"].pid)
+    os.kill(serving.programs["web-2"].pid or 0, signal.SIGSTOP)
 
     assert serving.ask_to_stop() == 0
     assert "Everything stopped" in serving.said
