@@ -228,8 +228,9 @@ async def verify(session: AsyncSession, heads_file: Path, public_pem: bytes) -> 
     if not problem and not heads.heads and await _span(session) > UNSIGNED_SPAN:
         problem = f"No signed head exists, though rows span more than {UNSIGNED_SPAN}: {heads_file}"
     note = heads.note
-    if not note and not heads.heads and report.rows:
-        note = "No head has been signed yet, so a cut tail would not show."
+    signed = heads.heads[-1].seq if heads.heads else 0
+    if not note and report.rows > signed:
+        note = _unsigned(signed, report.rows)
     return ChainReport(
         ok=not problem,
         rows=report.rows,
@@ -237,6 +238,17 @@ async def verify(session: AsyncSession, heads_file: Path, public_pem: bytes) -> 
         problem=problem,
         broken_seq=broken,
         note=note,
+    )
+
+
+def _unsigned(signed: int, rows: int) -> str:
+    if not signed:
+        return "No head has been signed yet, so a cut tail would not show."
+    count = rows - signed
+    which = f"Row {rows} comes" if count == 1 else f"Rows {signed + 1} to {rows} come"
+    return (
+        f"{which} after the last signed head: cutting {'it' if count == 1 else 'them'} off would "
+        "not show until the next signature, which a running academy writes within seconds."
     )
 
 

@@ -35,8 +35,25 @@ def tmp_path(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A short folder in which every home of this run has its sockets; nothing of it stays."""
+    tmp_path_factory.getbasetemp()  # pytest keeps its own folders where they were
+    before, inherited = tempfile.tempdir, os.environ.get("TMPDIR")
+    folder = Path(tempfile.mkdtemp(prefix="academy-test-"))
+    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    yield folder
+    tempfile.tempdir = before
+    if inherited is None:
+        del os.environ["TMPDIR"]
+    else:
+        os.environ["TMPDIR"] = inherited
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
+def postgres(sockets: Path) -> Iterator[EmbeddedPostgres]:
     """A running embedded server whose `academy_control` and template are upgraded.
 
     It doesn't wait for the disk: what a test loses with the machine, the next run makes again.

@@ -89,6 +89,8 @@ def verify(
 def _verify(settings: Settings, heads: Path | None, key: Path | None) -> chain.ChainReport:
     place = settings.paths
     public = key or place.keys / "audit.pub"
+    if heads is not None and not heads.is_file():
+        raise Refusal(Exit.NOT_FOUND, f"There is no file of signed heads at {heads}.")
 
     async def check() -> chain.ChainReport:
         database = Database(settings.control_url, pool_size=1)
@@ -102,6 +104,12 @@ def _verify(settings: Settings, heads: Path | None, key: Path | None) -> chain.C
     try:
         return asyncio.run(check())
     except StoreUnavailable as error:
+        if settings.database_url is None:
+            raise Refusal(
+                Exit.UNAVAILABLE,
+                "The audit log is in the academy's database, which doesn't answer; start it with "
+                f"`academy up --home {place.path}` and verify then.",
+            ) from None
         raise Refusal(
             Exit.UNAVAILABLE, f"{error} The log can only be verified while the database runs."
         ) from None

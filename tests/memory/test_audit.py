@@ -82,7 +82,8 @@ async def chain(control_db: Database, tmp_path: Path) -> Chain:
 async def test_an_untouched_chain_is_intact_rows_after_the_last_head_included(chain: Chain) -> None:
     report = await chain.verify()
 
-    assert report == audit.ChainReport(ok=True, rows=10, heads=2)
+    assert (report.ok, report.rows, report.heads, report.problem) == (True, 10, 2, "")
+    assert "Rows 9 to 10 come after the last signed head" in report.note
 
 
 async def test_an_empty_log_is_intact(control_db: Database, tmp_path: Path) -> None:
@@ -257,6 +258,20 @@ async def test_a_line_torn_by_a_crash_is_said_and_set_aside(chain: Chain) -> Non
     assert repaired == audit.ChainReport(ok=True, rows=10, heads=3)
     aside = chain.heads.with_name(chain.heads.name + ".torn")
     assert aside.read_text() == grown[len(content) : len(content) + 40] + "\n"
+
+
+async def test_rows_after_the_last_signed_head_are_said(chain: Chain) -> None:
+    await chain.sign()
+    signed = await chain.verify()
+    await chain.append(1, start=50)
+    one = await chain.verify()
+    await chain.append(2, start=51)
+    more = await chain.verify()
+
+    assert (signed.ok, signed.note) == (True, "")
+    assert (one.ok, one.rows) == (True, 11)
+    assert "Row 11 comes after the last signed head" in one.note
+    assert "Rows 11 to 13 come after the last signed head" in more.note
 
 
 async def test_a_head_that_did_not_move_is_not_signed_again(chain: Chain) -> None:
