@@ -5,7 +5,6 @@ Every layer below takes frozen values made from these; `ACADEMY_HOME` holds ever
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +35,7 @@ class Home:
 
     @property
     def keys(self) -> Path:
-        """Secrets, mode 0700: `postgres.password`, `session.key`, `cli.key`, `audit.key`."""
+        """Secrets, mode 0700: `postgres.password`, `cli.key`, `audit.key`."""
         return self.path / "keys"
 
     @property
@@ -93,7 +92,8 @@ class Home:
     def sockets(self) -> Path:
         """Unix sockets, outside the home because a socket path may not pass 107 bytes."""
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
-        return Path(tempfile.gettempdir()) / f"academy-{os.geteuid()}-{digest}"
+        # Not TMPDIR: a command run under another one must find the same sockets.
+        return Path("/tmp") / f"academy-{os.geteuid()}-{digest}"  # noqa: S108 - mode 0700, checked
 
     @property
     def locks(self) -> Path:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import sys
 import time
 from pathlib import Path
@@ -59,9 +58,7 @@ async def bootstrap(settings: Settings) -> dict[str, object]:
 
 
 def make_keys(home: Home) -> None:
-    """Make the session and audit keys where they are missing, readable by the owner only."""
-    if not (home.keys / "session.key").exists():
-        write_key(home.keys / "session.key", secrets.token_hex(32))
+    """Make the audit key where it is missing, readable by the owner only."""
     if not (home.keys / "audit.key").exists():
         private, public = new_key_pair()
         (home.keys / "audit.pub").write_bytes(public)

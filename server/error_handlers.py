@@ -5,6 +5,7 @@ what the visitor is given to quote.
 """
 
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -47,7 +48,7 @@ def answer(
     *,
     kind: str,
     headers: dict[str, str] | None = None,
-    **extensions: object,
+    members: Mapping[str, object] | None = None,
 ) -> Response:
     """One error in the form the visitor reads."""
     if wants_problem(request):
@@ -58,7 +59,7 @@ def answer(
             instance=request.url.path,
             request_id=request_id(request),
             headers=headers,
-            **extensions,
+            members=members,
         )
     return error_page(request, status, detail, headers=headers)
 
@@ -70,8 +71,11 @@ async def on_capability_error(request: Request, error: Exception) -> Response:
     wait = details.pop("retry_after", None)
     if isinstance(wait, int | float):
         headers = {"retry-after": str(math.ceil(wait))}
-        return answer(request, 429, error.message, kind="too_many", headers=headers, **details)
-    return answer(request, STATUS_OF_KIND[error.kind], error.message, kind=error.kind, **details)
+        return answer(
+            request, 429, error.message, kind="too_many", headers=headers, members=details
+        )
+    status = STATUS_OF_KIND[error.kind]
+    return answer(request, status, error.message, kind=error.kind, members=details)
 
 
 async def on_sign_in_required(request: Request, error: Exception) -> Response:
@@ -112,7 +116,7 @@ async def on_invalid_request(request: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
     if wants_problem(request):
-        return answer(request, 422, detail, kind="invalid", faults=faults)
+        return answer(request, 422, detail, kind="invalid", members={"faults": faults})
     return error_page(request, 422, detail)
 
 

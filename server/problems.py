@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details: the one shape every API error has."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -42,9 +43,11 @@ def problem_response(
     instance: str | None = None,
     request_id: str | None = None,
     headers: dict[str, str] | None = None,
-    **extensions: Any,
+    members: Mapping[str, object] | None = None,
 ) -> JSONResponse:
-    """One problem-details answer; *extensions* become further members."""
+    """One problem-details answer with further *members*; one that a problem has already is left."""
+    own = Problem.model_fields
+    more: dict[str, Any] = {k: v for k, v in (members or {}).items() if k not in own}
     problem = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
@@ -52,7 +55,7 @@ def problem_response(
         kind=kind,
         instance=instance,
         request_id=request_id,
-        **extensions,
+        **more,
     )
     return JSONResponse(
         problem.model_dump(mode="json", exclude_none=True),
