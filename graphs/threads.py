@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.ids import new_id
@@ -100,19 +101,29 @@ def _owner(caller: Caller) -> str:
     return caller.person_id or caller.actor
 
 
-async def create_thread(session: AsyncSession, caller: Caller, *, clock: Clock) -> ThreadView:
-    """An empty conversation of *caller*; its title comes with the first message."""
+async def create_thread(
+    session: AsyncSession, caller: Caller, *, clock: Clock, thread_id: str | None = None
+) -> ThreadView:
+    """An empty conversation of *caller*; its title comes with the first message.
+
+    A form may choose *thread_id* before it is sent: sent twice, also at once, it is one thread.
+
+    Raises:
+        NotFound: the id is somebody else's thread.
+    """
     now = clock.now()
-    thread = Thread(
-        id=new_id("thr"),
-        person_id=_owner(caller),
-        title=NEW_TITLE,
-        created_at=now,
-        updated_at=now,
+    chosen = thread_id or new_id("thr")
+    await session.execute(
+        insert(Thread)
+        .values(
+            id=chosen, person_id=_owner(caller), title=NEW_TITLE, created_at=now, updated_at=now
+        )
+        .on_conflict_do_nothing()
     )
-    session.add(thread)
-    await session.flush()
-    return ThreadView(id=thread.id, title=thread.title, created_at=now, updated_at=now)
+    row = await own_thread(session, caller, chosen)
+    return ThreadView(
+        id=row.id, title=row.title, created_at=row.created_at, updated_at=row.updated_at
+    )
 
 
 async def list_threads(

@@ -1,5 +1,7 @@
 """The words, icons and tones of states: one place, so that every page says the same."""
 
+import re
+from datetime import datetime
 from typing import Any, Literal
 
 Tone = Literal["good", "warn", "bad", "busy", "quiet"]
@@ -43,7 +45,7 @@ ACTION: dict[str, tuple[Tone, str]] = {
     "undoing": ("busy", "Undoing"),
     "undone": ("quiet", "Undone"),
     "escalated": ("bad", "A person is needed"),
-    "stuck": ("bad", "Stuck: a person is needed"),
+    "stuck": ("bad", "Stuck: look and say"),
 }
 
 APPROVAL: dict[str, tuple[Tone, str]] = {
@@ -62,6 +64,10 @@ OVER = frozenset(
 )  # fmt: skip
 """States of an action that no longer change by themselves."""
 
+OWN_SERVICE = re.compile(r"\b(?P<service>[\w-]+)-(?P<number>\d+) of (?P=service)$")
+ASKED = re.compile(r"^a person is asked: ", re.IGNORECASE)
+ACRONYMS = {"Cpu": "CPU", "Pid": "Process id", "Http": "HTTP", "Url": "URL"}
+
 REVERSIBILITY = {
     "exact": "can be undone exactly",
     "compensating": "can be compensated",
@@ -75,6 +81,27 @@ def state(kind: dict[str, tuple[Tone, str]], name: str) -> tuple[Tone, str]:
     return kind.get(name, ("quiet", name.replace("_", " ").capitalize()))
 
 
+def named(summary: str) -> str:
+    """A plan's summary as a heading: `Restart catalog-1`, whose service its name says already."""
+    return OWN_SERVICE.sub(r"\g<service>-\g<number>", summary)
+
+
+def sentence(text: str) -> str:
+    """*text* with a full stop, unless it ends a sentence already."""
+    return text if text.endswith((".", "?", "!", ":")) else f"{text}."
+
+
+def why_asked(reason: str) -> str:
+    """The gate's reason without the words that a person is asked, for where that is plain."""
+    rest = ASKED.sub("", reason)
+    return rest[:1].upper() + rest[1:]
+
+
+def told(kind: str, text: str) -> str:
+    """What a timeline's entry says, without what its *kind* (`Asked`) stands above it for."""
+    return text if kind != "asked" else re.sub(r"(?i)\ba person is asked: ", "Because: ", text)
+
+
 def short_digest(digest: str) -> str:
     """The first ten letters of a digest: enough to compare by eye, spaced to be read aloud."""
     return f"{digest[:5]} {digest[5:10]}"
@@ -85,8 +112,15 @@ def diff_sign(line: str) -> Literal["minus", "plus", "same"]:
     return "minus" if line.startswith("-") else "plus" if line.startswith("+") else "same"
 
 
-def figure(value: Any) -> str:
-    """A measured value for a table: numbers short, yes and no for truth, text as it is."""
+def figure(value: Any, name: str = "") -> str:
+    """A measured value for a table: numbers short, moments to the second, other text as it is.
+
+    A number that *name* calls a process id names something: it is not grouped by thousands.
+    """
+    if name.endswith("pid"):
+        return str(value)
+    if isinstance(value, str) and name.endswith("_at"):
+        return _moment(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -102,13 +136,25 @@ def figure(value: Any) -> str:
     return str(value)
 
 
+def _moment(value: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(value):%d %b %Y, %H:%M:%S}"
+    except ValueError:
+        return value
+
+
 def label(name: str) -> str:
     """A key such as `latency_ms` or `disk_free_percent` as a table's label."""
     units = {"ms": "ms", "mb": "MB", "percent": "%", "bytes": "bytes", "seconds": "s"}
     stem, _, unit = name.rpartition("_")
     if stem and unit in units:
-        return f"{stem.replace('_', ' ').capitalize()} ({units[unit]})"
-    return name.replace("_", " ").capitalize()
+        return f"{_spelled(stem)} ({units[unit]})"
+    return _spelled(name)
+
+
+def _spelled(name: str) -> str:
+    first, _, rest = name.replace("_", " ").capitalize().partition(" ")
+    return f"{ACRONYMS.get(first, first)} {rest}".rstrip()
 
 
 def count(number: int, noun: str) -> str:

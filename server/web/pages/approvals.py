@@ -110,3 +110,21 @@ async def ask_undo(
     if asked_by_htmx(request):
         return Response(status_code=204, headers={"hx-redirect": target})
     return RedirectResponse(target, status_code=303)
+
+
+@router.post("/actions/{action_id}/release")
+async def release(
+    services: ServicesDep,
+    visitor: FleetVisitor,
+    action_id: str,
+    found: Annotated[autonomy.Found, Form()],
+    note: Annotated[str, Form(max_length=autonomy.MOST_REASON)] = "",
+    back: Annotated[str, Form()] = "/incidents",
+) -> Response:
+    """Record what a person found at a stuck action's target, which frees that target."""
+    async with services.databases.control.unit_of_work() as session:
+        await autonomy.release_stuck(
+            session, visitor.caller, action_id, found=found, note=note, clock=services.clock
+        )
+    services.glance.forget()
+    return RedirectResponse(inner_path(back), status_code=303)

@@ -95,7 +95,7 @@ async def ops_page(
         approvals=await approvals_named(services, visitor, questions),
         overview=overview(around, leave_out=thread_id),
         examples=EXAMPLES,
-        next_key=new_id("msg"),
+        next_key=new_id("msg" if open_one else "thr"),
     )
 
 
@@ -125,12 +125,20 @@ async def begin_thread(
     services: ServicesDep,
     visitor: Member,
     text: Annotated[str, Form()],
+    key: Annotated[str, Form(pattern=r"^(thr-[a-z0-9]{12})?$")] = "",
 ) -> Response:
-    """Begin a conversation with its first message and lead to it."""
+    """Begin a conversation with its first message and lead to it.
+
+    *key* is the id its page chose for it: sent twice (a double click), it is begun once.
+    """
     database = await services.tenant_database(visitor.caller.tenant_id)
     async with database.unit_of_work() as session:
-        thread = await threads.create_thread(session, visitor.caller, clock=services.clock)
-        await threads.post_message(session, visitor.caller, thread.id, text, services.clock)
+        thread = await threads.create_thread(
+            session, visitor.caller, clock=services.clock, thread_id=key or None
+        )
+        await threads.post_message(
+            session, visitor.caller, thread.id, text, services.clock, key=key or None
+        )
     target = f"/threads/{thread.id}"
     if asked_by_htmx(request):
         return Response(status_code=204, headers={"hx-redirect": target})
