@@ -71,9 +71,11 @@ def require_second_person(caller: Caller, actions: Sequence[Action]) -> None:
     Raises:
         Forbidden: somebody else must approve.
     """
-    risky = next((action for action in actions if action.risk in SECOND_PERSON), None)
-    if risky is not None and risky.person_id == caller.person_id:
-        raise Forbidden(f"{risky.operation} is of {risky.risk} risk: a second person must approve.")
+    for action in actions:
+        if action.risk in SECOND_PERSON and action.person_id == caller.person_id:
+            raise Forbidden(
+                f"{action.operation} is of {action.risk} risk: a second person must approve."
+            )
 
 
 async def require_undoable(repository: AutonomyRepository, action: Action, at: datetime) -> None:
