@@ -192,6 +192,9 @@ async def ask_undo(
 ) -> ApprovalView:
     """Ask a person whether to undo a verified action; a question that waits already is answered.
 
+    So is the question of the same *thread_id* and *run_id*, whatever became of it: a run begun
+    again after a crash finds its own card.
+
     Raises:
         Forbidden: the caller may not see the fleet.
         NotFound: there is no such action for this tenant.
@@ -205,7 +208,11 @@ async def ask_undo(
         raise NotFound(f"There is no action {action_id}.")
     if action.undo_approval_id is not None:
         asked = await repository.approval(action.undo_approval_id)
-        if asked is not None and asked.state == "pending" and asked.expires_at > at:
+        waits = asked is not None and asked.state == "pending" and asked.expires_at > at
+        same = (
+            asked is not None and run_id and (asked.thread_id, asked.run_id) == (thread_id, run_id)
+        )
+        if asked is not None and (waits or same):
             return await approval_view(repository, asked)
     await require_undoable(repository, action, at)
     approval = undo_question(

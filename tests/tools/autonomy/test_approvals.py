@@ -320,7 +320,7 @@ async def test_an_undo_waits_while_another_action_holds_the_target(desk: Desk) -
     await desk.decide((await ask_undo(desk, action_id)).id)
     holder = await desk.propose(by_request("a", to=5))
 
-    with pytest.raises(Conflict, match=holder.actions[0].id):
+    with pytest.raises(Conflict, match="already waits for approval"):
         await desk.gatekeeper.drive(action_id, "undo")
 
     assert desk.world.undone.total() == 0
@@ -344,3 +344,33 @@ async def test_a_person_frees_the_target_of_a_stuck_action(desk: Desk) -> None:
     assert released.state == "escalated"
     assert released.note == "Ada looked: it was done. By hand."
     assert (await desk.propose()).outcome == "ask"
+
+
+async def test_a_run_begun_again_finds_its_own_undo_question_however_it_was_answered(
+    desk: Desk,
+) -> None:
+    (action_id,) = await desk.permitted()
+    await desk.gatekeeper.drive(action_id)
+
+    async def ask(run_id: str) -> ApprovalView:
+        async with desk.database.unit_of_work() as session:
+            return await service.ask_undo(
+                session,
+                desk.staff,
+                action_id,
+                clock=desk.clock,
+                config=desk.config,
+                thread_id="thr-1",
+                run_id=run_id,
+            )
+
+    first = await ask("run-1")
+    assert (await ask("run-1")).id == first.id
+    await desk.decide(first.id, "deny")
+    assert ((await ask("run-1")).id, (await ask("run-1")).state) == (first.id, "denied")
+    second = await ask("run-2")
+    assert second.id != first.id
+    await desk.decide(second.id)
+    assert ((await ask("run-2")).id, (await ask("run-2")).state) == (second.id, "approved")
+    with pytest.raises(Conflict, match="permitted already"):
+        await ask("run-3")
