@@ -392,7 +392,7 @@ def ago(seconds: int, language: Language) -> str:
 
 
 def _ended(action: Data, language: Language) -> str:
-    name = action["target"].rsplit("/", 1)[-1]
+    name = action["target"].rsplit("/", 1)[-1].removesuffix(":data")
     if language == "en":
         return f"{name}: {sentence(action['text'])}"
     _, _, measured = action["text"].partition(". ")

@@ -60,8 +60,13 @@ def ago(passed: timedelta) -> str:
 
 
 def standing_text(action: "RecordedAction") -> str:
-    """The state in words, then what the check, the undo or the note says, each once."""
-    said = [PLAIN[action.state], _text(action.check), _text(action.undo), action.note]
+    """The state in words, then what the check, the undo or the note says, each once.
+
+    A check that held says nothing of an action that was taken back since.
+    """
+    past = action.state == "undone" and action.check is not None and action.check.get("ok") is True
+    check = "" if past else _text(action.check)
+    said = [PLAIN[action.state], check, _text(action.undo), action.note]
     return " ".join(dict.fromkeys(part for part in said if part))
 
 
