@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import structlog
+from pydantic import ValidationError
 from pydantic_ai import ApprovalRequired, ModelRetry, RunContext, ToolFailed
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 from pydantic_core import to_jsonable_python
@@ -140,6 +141,14 @@ class GatedToolset(WrapperToolset[ToolDeps]):
             log.warning("tool.store_unavailable", tool=name, why=str(error))
             raise ToolFailed(
                 "The database can't be reached now, so this can't be answered; try again shortly."
+            ) from error
+        except ValidationError as error:
+            # Arguments were checked before the call, so what doesn't fit is a stored row; told as
+            # it is, it would be read as advice on the arguments.
+            wrong = error.errors(include_url=False, include_input=False, include_context=False)
+            log.error("tool.unreadable_record", tool=name, record=error.title, wrong=wrong[:3])
+            raise ToolFailed(
+                "A stored record can't be read, so this can't be answered; it has been logged."
             ) from error
         self.breaker.learned(call_id, name, tool_args, to_jsonable_python(answer))
         return answer

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
+from memory.tables.healing import Incident
 from tests.fakes.conversation import Conversation
 from tests.fakes.hostile import HostileEndpoint, Say, Script
 
@@ -148,3 +150,16 @@ async def test_a_model_that_fails_after_the_effect_still_lets_the_outcome_be_tol
     assert talk.fleet.restarted == ["player-1"]
     assert "Done, and it helped" in words
     assert (await talk.run()).state == "failed"
+
+
+async def test_a_stored_row_that_cannot_be_read_is_not_told_as_advice(talk: Conversation) -> None:
+    incident = await talk.fleet.hang("catalog-2", talk.control)
+    async with talk.control.unit_of_work() as session:
+        await session.execute(
+            update(Incident).where(Incident.id == incident).values(state="nonsense")
+        )
+
+    words = await talk.ask("what is wrong?")
+
+    assert "A stored record can't be read" in words
+    assert "nonsense" not in words
