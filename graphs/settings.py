@@ -5,6 +5,7 @@ Every layer below takes frozen values made from these; `ACADEMY_HOME` holds ever
 
 import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,8 +93,7 @@ class Home:
     def sockets(self) -> Path:
         """Unix sockets, outside the home because a socket path may not pass 107 bytes."""
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
-        # Not TMPDIR: a command run under another one must find the same sockets.
-        return Path("/tmp") / f"academy-{os.geteuid()}-{digest}"  # noqa: S108 - mode 0700, checked
+        return Path(tempfile.gettempdir()) / f"academy-{os.geteuid()}-{digest}"
 
     @property
     def locks(self) -> Path:

@@ -13,9 +13,9 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -51,6 +51,9 @@ FROZEN_SECONDS = 30.0
 """supervisord answers within milliseconds; after this long without an answer it is replaced."""
 MOST_RESTARTS, RESTART_WINDOW = 5, 120.0
 """How often supervisord may be replaced within so many seconds before the launcher gives up."""
+GONE = "The process supervisor is gone; starting everything anew."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -131,14 +134,19 @@ class Launcher:
         await supervision.begin()
         if settings.database_url is None:
             link = await display.phase(
-                "Starting the database", lambda: self._start_database(supervision, bootstrap)
+                "Starting the database",
+                lambda: self._despite_deaths(
+                    supervision, lambda: self._start_database(supervision, bootstrap)
+                ),
             )
-        await display.phase("Starting the pages", lambda: self._start_pages(supervision))
+        await display.phase(
+            "Starting the pages",
+            lambda: self._despite_deaths(supervision, lambda: self._start_pages(supervision)),
+        )
         if note:
             display.say(note, style="yellow")
         hint = f"break {samples[0].name.rpartition('-')[0]} hang" if samples else ""
         display.serving(settings, url, f"{url}/signin/{link.token}", link.minutes, hint=hint)
-        await supervision.start(supervision.names)
         alerts = asyncio.create_task(display.alerts(home.logs / "alerts.log"))
         try:
             await self._watch(supervision)
@@ -181,8 +189,30 @@ class Launcher:
         finally:
             working.cancel()
 
+    async def _despite_deaths(
+        self, supervision: Supervision, work: Callable[[], Awaitable[T]]
+    ) -> T:
+        """What *work* answers, done anew when the process supervisor ends in the middle of it.
+
+        Raises:
+            Refusal: it ended too often.
+        """
+        for _ in range(MOST_RESTARTS):
+            try:
+                return await work()
+            except Unavailable:
+                self._display.say(GONE)
+                await supervision.reap(grace=10)
+                await supervision.begin()
+        raise Refusal(
+            Exit.START_FAILED,
+            f"The process supervisor ended {MOST_RESTARTS} times during the start;"
+            f" see {self._home.logs}/supervisord.log.",
+        )
+
     async def _start_pages(self, supervision: Supervision) -> None:
-        await supervision.start(FIRST_PAGES)
+        needed = [name for name in supervision.names if name in ("postgres", *FIRST_PAGES)]
+        await supervision.start(needed)
         deadline = time.monotonic() + PAGE_SECONDS
         seen: dict[str, set[int]] = {}
         address = _reachable(self._settings.host)
@@ -197,18 +227,22 @@ class Launcher:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _watch(self, supervision: Supervision) -> None:
-        """Keep supervisord alive, say which program was given up on, bury adopted orphans."""
+        """Start what doesn't run yet, keep supervisord alive, say which program was given up on."""
         given_up: set[str] = set()
         restarts: list[float] = []
+        all_started = False
         answered = time.monotonic()
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
             _bury_orphans(supervision.pid)
             if supervision.pid is not None:
                 try:
+                    if not all_started:
+                        await supervision.start(supervision.names)
+                        all_started = True
                     states = await supervision.record()
                 except Unavailable:
                     if time.monotonic() - answered < FROZEN_SECONDS:
+                        await asyncio.sleep(WATCH_SECONDS)
                         continue
                 else:
                     answered = time.monotonic()
@@ -219,6 +253,7 @@ class Launcher:
                             style="yellow",
                         )
                     given_up = fatal
+                    await asyncio.sleep(WATCH_SECONDS)
                     continue
             restarts = [at for at in restarts if time.monotonic() - at < RESTART_WINDOW]
             if len(restarts) >= MOST_RESTARTS:
@@ -228,10 +263,13 @@ class Launcher:
                     f" {RESTART_WINDOW:.0f} s; see {self._home.logs}/supervisord.log.",
                 )
             restarts.append(time.monotonic())
-            self._display.say("The process supervisor is gone; starting everything anew.")
+            self._display.say(GONE)
             await supervision.reap(grace=10)
-            await supervision.begin()
-            await supervision.start(supervision.names)
+            try:
+                await supervision.begin()
+            except Refusal as refusal:
+                self._display.say(str(refusal), style="yellow")
+            all_started = False
             answered = time.monotonic()
 
     async def _stop(self) -> None:
