@@ -158,8 +158,8 @@ class Turns:
             log.info("action.driven", action=action_id, state=settled.state)
         except Conflict as busy:
             log.info("action.left_alone", action=action_id, why=busy.message)
-        except CapabilityError as error:
-            log.warning("action.not_driven", action=action_id, why=error.message)
+        except (CapabilityError, StoreUnavailable) as error:
+            log.warning("action.not_driven", action=action_id, why=str(error))
         finally:
             self._driving.discard(action_id)
 
@@ -233,6 +233,7 @@ class Turns:
         if entry != "ended":
             snapshot = await self._run(graph, config, entry, claimed, caller, events)
         pending = self._pending(snapshot)
+        await saver.forget_older(claimed.thread_id)
         if pending:
             await events.pause(
                 [

@@ -127,6 +127,34 @@ class FencedSaver(AsyncPostgresSaver):
         async with self._fenced() as saver:
             return await saver.aput(config, checkpoint, metadata, new_versions)
 
+    async def forget_older(self, thread_id: str) -> None:
+        """Delete all of a thread but its newest checkpoint and what that one needs.
+
+        Only the newest is ever entered again; kept, the others would hold each turn's history many
+        times over.
+        """
+        key = {"thread": thread_id}
+        newest = (
+            "(SELECT max(checkpoint_id) FROM checkpoints "
+            "WHERE thread_id = %(thread)s AND checkpoint_ns = '')"
+        )
+        async with self._fenced() as saver:
+            connection = saver.conn
+            assert isinstance(connection, AsyncConnection)
+            for table in ("checkpoint_writes", "checkpoints"):
+                await connection.execute(
+                    f"DELETE FROM {table} WHERE thread_id = %(thread)s "  # noqa: S608 - two names
+                    f"AND checkpoint_ns = '' AND checkpoint_id < {newest}",
+                    key,
+                )
+            await connection.execute(
+                "DELETE FROM checkpoint_blobs b USING checkpoints c "
+                "WHERE b.thread_id = %(thread)s AND c.thread_id = b.thread_id "
+                "AND b.checkpoint_ns = '' AND c.checkpoint_ns = '' "
+                "AND (c.checkpoint -> 'channel_versions' ->> b.channel) IS DISTINCT FROM b.version",
+                key,
+            )
+
     async def aput_writes(
         self,
         config: RunnableConfig,

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from graphs import presence, threads
@@ -302,3 +302,26 @@ async def test_a_killed_process_is_succeeded_by_the_next(
     async with talk.control.unit_of_work() as session:
         left = await presence.present(session, "agents", clock=real)
     assert left is None or left.pid != worker_process[1].pid
+
+
+async def test_a_long_conversation_keeps_one_checkpoint(talk: Conversation) -> None:
+    async def rows() -> list[int]:
+        tables = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+        async with talk.tenant.unit_of_work() as session:
+            return [
+                await session.scalar(text(f"SELECT count(*) FROM {table}")) or 0 for table in tables
+            ]
+
+    await talk.ask("how is catalog doing?")
+    first = await rows()
+    for _ in range(3):
+        await talk.ask("how is catalog doing?")
+    assert await rows() == first
+    assert first[0] == 1
+
+    await talk.ask("restart player")
+    assert (await rows())[0] == 1
+    await talk.decide("approve")
+    await talk.answered()
+    assert talk.fleet.restarted == ["player-1"]
+    assert "because a person asked for it" in await talk.ask("why?")
