@@ -55,9 +55,10 @@ async def test_the_same_tool_call_proposed_twice_answers_the_first(desk: Desk) -
 async def test_a_target_that_is_held_names_its_holder(desk: Desk) -> None:
     first = await desk.propose()
 
-    with pytest.raises(Conflict, match=first.actions[0].id) as raised:
+    with pytest.raises(Conflict, match="already waits for approval") as raised:
         await desk.propose(by_request("b"), by_request("a"))
 
+    assert raised.value.details["action_id"] == first.actions[0].id
     assert raised.value.details["approval_id"] == first.approval_id
     assert [a.state for a in (await desk.propose(by_request("b"))).actions] == ["asked"]
 
