@@ -1,8 +1,8 @@
 """Pages of a real academy at a steady arrival rate, through the front.
 
-Arrivals are open-loop: a request starts at its time whether or not earlier ones have ended, so a slow
-answer shows as latency and not as a lower rate. The control is the web replicas' own `/healthz`, which
-touches neither database nor template, at the same rate in the same run.
+Arrivals are open-loop: a request starts at its time whether or not earlier ones have ended, so a
+slow answer shows as latency and not as a lower rate. The control is the web replicas' own
+`/healthz`, which touches neither database nor template, at the same rate in the same run.
 """
 
 import asyncio
