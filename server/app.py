@@ -34,7 +34,7 @@ from server.routes import healing as healing_api
 from server.routes import identity as identity_api
 from server.routes import probes
 from server.routes import threads as threads_api
-from server.web.pages import account, approvals, audit, files, fleet, incidents, ops, signin
+from server.web.pages import account, approvals, audit, docs, files, fleet, incidents, ops, signin
 from tools.kit.clock import Clock, SystemClock
 
 DRAIN_SECONDS = 1.5
@@ -52,6 +52,7 @@ ROUTERS = (
     incidents.router,
     audit.router,
     account.router,
+    docs.router,
     identity_api.router,
     healing_api.router,
     autonomy_api.router,
@@ -74,7 +75,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url="/openapi.json",
     )
     metrics = Metrics()
     app.state.services = Services(

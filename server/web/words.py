@@ -68,6 +68,9 @@ OWN_SERVICE = re.compile(r"\b(?P<service>[\w-]+)-(?P<number>\d+) of (?P=service)
 ASKED = re.compile(r"^a person is asked: ", re.IGNORECASE)
 ACRONYMS = {"Cpu": "CPU", "Pid": "Process id", "Http": "HTTP", "Url": "URL"}
 
+TOPIC = 60
+"""Characters of a conversation's title that fit two lines of the narrowest column."""
+
 REVERSIBILITY = {
     "exact": "can be undone exactly",
     "compensating": "can be compensated",
@@ -100,6 +103,23 @@ def why_asked(reason: str) -> str:
 def told(kind: str, text: str) -> str:
     """What a timeline's entry says, without what its *kind* (`Asked`) stands above it for."""
     return text if kind != "asked" else re.sub(r"(?i)\ba person is asked: ", "Because: ", text)
+
+
+def topic(title: str) -> str:
+    """A conversation's first words as its title: one line's worth, begun with a capital."""
+    words = " ".join(title.split())
+    cut = words if len(words) <= TOPIC else f"{words[:TOPIC].rsplit(' ', 1)[0]}…"
+    return cut[:1].upper() + cut[1:]
+
+
+def actor(name: str, own: str) -> str:
+    """Who is written in an audit row: `You`, an engine by its name, else as the row has it."""
+    if name == own:
+        return "You"
+    kind, _, who = name.partition(":")
+    if kind == "engine":
+        return f"{who.capitalize()} (engine)"
+    return "The gate" if name == "gate" else name
 
 
 def short_digest(digest: str) -> str:

@@ -45,7 +45,7 @@ def test_no_route_escapes_the_routers(app: FastAPI) -> None:
     """What is added to the application itself would not be looked at by the test above."""
     direct = {path for route in app.routes if (path := getattr(route, "path", None))}
 
-    assert direct == {"/api/openapi.json"}
+    assert direct == {"/openapi.json"}
 
 
 def test_only_sign_in_and_probes_are_open() -> None:
