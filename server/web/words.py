@@ -68,6 +68,8 @@ OWN_SERVICE = re.compile(r"\b(?P<service>[\w-]+)-(?P<number>\d+) of (?P=service)
 ASKED = re.compile(r"^a person is asked: ", re.IGNORECASE)
 ACRONYMS = {"Cpu": "CPU", "Pid": "Process id", "Http": "HTTP", "Url": "URL"}
 
+NOTE = 1000
+"""Characters of what a person saw at a stuck action's target, as the service takes them."""
 TOPIC = 60
 """Characters of a conversation's title that fit two lines of the narrowest column."""
 

@@ -21,7 +21,7 @@ from tests.fakes.turns import StandInWorker, say
 from tests.server.conftest import Browser, client_of
 from tools.kit.deps import Caller
 
-PAGES = ("/", "/threads/new", "/fleet", "/incidents", "/audit", "/account")
+PAGES = ("/", "/threads/new", "/fleet", "/incidents", "/audit", "/account", "/docs")
 MOST_BYTES = 100 * 1024
 MOST_REQUESTS = 8
 HTMX = {"hx-request": "true"}

@@ -77,8 +77,6 @@ async def one(services: Services, visitor: Visitor, incident_id: str) -> dict[st
         "approvals": list(approvals.values()),
         "unasked": [action for action in actions if action.approval_id is None],
         "undoable": [action for action in actions if may_undo(action)],
-        "stuck": [action for action in actions if action.state == "stuck"],
-        "most_note": autonomy.MOST_REASON,
         "figures": figures(incident),
     }
 
