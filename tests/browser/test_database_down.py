@@ -5,7 +5,7 @@ from playwright.async_api import expect
 
 from evals.worlds.academy import AcademyUnderTest
 from tests.browser.conftest import Visiting
-from tests.browser.visitors import academy_break
+from tests.browser.visitors import academy_break, until_healthy
 
 pytestmark = [
     pytest.mark.browser,
@@ -19,6 +19,7 @@ BACK = 45_000
 async def test_a_stopped_database_is_said_and_the_page_comes_back_by_itself(
     academy: AcademyUnderTest, visiting: Visiting
 ) -> None:
+    await until_healthy(academy, "catalog-1")
     visit = await visiting()
     visit.expected = ["503", "ERR_INCOMPLETE_CHUNKED_ENCODING"]
     page = await visit.open("/fleet")

@@ -8,7 +8,7 @@ from playwright.async_api import expect
 
 from evals.worlds.academy import AcademyUnderTest
 from tests.browser.conftest import Visiting
-from tests.browser.visitors import hung
+from tests.browser.visitors import hung, verified
 
 pytestmark = [
     pytest.mark.browser,
@@ -25,7 +25,7 @@ async def test_a_screenshot_shows_an_incident_its_repair_and_the_chat(
     visit = await visiting(color_scheme="light")
     page = await visit.open("/threads/new")
     await expect(page.locator("#mode")).to_contain_text("Embedded")
-    await hung(academy, "catalog-1")
+    approval = await hung(academy, "catalog-1")
     await page.get_by_label("Your message").fill("What is wrong, and why?")
     await page.get_by_role("button", name="Send").click()
     await expect(page.locator(".said.agent:not([aria-busy])").first).to_be_visible()
@@ -34,3 +34,5 @@ async def test_a_screenshot_shows_an_incident_its_repair_and_the_chat(
     await expect(button).to_be_visible()
     await page.screenshot(path=PICTURE, animations="disabled")
     assert PICTURE.stat().st_size <= MOST_BYTES
+    await button.click()
+    await verified(academy, approval["id"])
