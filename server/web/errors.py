@@ -44,7 +44,8 @@ def error_page(
 def store_down_page(request: Request, *, headers: dict[str, str] | None = None) -> Response:
     """The healer's own view of the fleet, for somebody this replica saw lately; else a sentence.
 
-    A page that refreshes parts of itself gets its notice and keeps what it shows.
+    Both look again by themselves: the next look may meet a database that is back, or the replica
+    that knows the visitor. A page that refreshes parts of itself gets its notice and keeps what it shows.
     """
     detail = (
         "The academy's database is down. Nothing you decided is lost; the healer goes on looking "
@@ -52,7 +53,8 @@ def store_down_page(request: Request, *, headers: dict[str, str] | None = None) 
     )
     visitor: Visitor | None = getattr(request.state, "recent", None)
     if asked_by_htmx(request) or visitor is None or not visitor.caller.may_fleet:
-        return error_page(request, 503, detail, headers=headers)
+        again = {"refresh": "4"} if request.method == "GET" else {}
+        return error_page(request, 503, detail, headers={**again, **(headers or {})})
     folder = services_of(request).settings.paths.healer
     return html(
         request, "store_down.html", status=503, headers=headers, visitor=visitor,

@@ -22,12 +22,16 @@ async def test_a_stopped_database_is_said_and_the_page_comes_back_by_itself(
     await until_healthy(academy, "catalog-1")
     visit = await visiting()
     visit.expected = ["503", "ERR_INCOMPLETE_CHUNKED_ENCODING"]
+    for path in ("/", "/incidents", "/audit", "/account"):
+        await visit.open(path)  # as somebody who is at work: both replicas have seen them
     page = await visit.open("/fleet")
     await expect(page.get_by_role("heading", name="Fleet", exact=True)).to_be_visible()
     await academy_break(academy, "postgres", "stop")
     try:
         await page.reload()
-        await expect(page.get_by_role("heading", name="The database is down")).to_be_visible()
+        await expect(page.get_by_role("heading", name="The database is down")).to_be_visible(
+            timeout=BACK
+        )
         await expect(page.locator(".notice.bad")).to_contain_text("database")
         await expect(page.get_by_role("region", name="Course catalog")).to_contain_text("catalog-1")
     finally:

@@ -100,11 +100,14 @@ async def _question(academy: AcademyUnderTest, replica: str) -> dict[str, Any] |
 
 
 async def until_healthy(academy: AcademyUnderTest, replica: str) -> None:
-    """Wait until the healer sees *replica* answer."""
+    """Wait until the healer sees *replica* answer and has closed what was wrong with it before."""
     await until(f"{replica} healthy", lambda: _healthy(academy, replica))
 
 
 async def _healthy(academy: AcademyUnderTest, replica: str) -> bool:
+    known = (await call(academy, "GET", "/api/incidents?open=true"))["incidents"]
+    if any(one["target"].endswith(f"/{replica}") for one in known if not one["closed_at"]):
+        return False
     fleet = await call(academy, "GET", "/api/fleet")
     return any(
         one["name"] == replica and one["status"] == "healthy"

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from memory.errors import StoreUnavailable
 from server.auth import Unchecked, UnknownHost, tenant_of
 from server.visitor import DEFAULT_ACCENT
 from server.web.assets import FOREVER, assets
@@ -31,14 +32,18 @@ async def static_file(request: Request, path: str) -> Response:
 
 @router.get("/theme.css")
 async def theme(request: Request) -> Response:
-    """The colours of the tenant this host names; its own accent is in the address, so it keeps."""
+    """The colours of the tenant this host names; its own accent is in the address, so it keeps.
+
+    While the store can't say which tenant that is, they are the academy's own, and aren't kept.
+    """
+    kept = "public, max-age=3600"
     try:
         accent = (await tenant_of(request)).accent
     except UnknownHost:
         accent = DEFAULT_ACCENT
-    return Response(
-        stylesheet(accent), media_type="text/css", headers={"cache-control": "public, max-age=3600"}
-    )
+    except StoreUnavailable:
+        accent, kept = DEFAULT_ACCENT, "no-store"
+    return Response(stylesheet(accent), media_type="text/css", headers={"cache-control": kept})
 
 
 @router.get("/favicon.ico")
