@@ -45,7 +45,8 @@ def store_down_page(request: Request, *, headers: dict[str, str] | None = None) 
     """The healer's own view of the fleet, for somebody this replica saw lately; else a sentence.
 
     Both look again by themselves: the next look may meet a database that is back, or the replica
-    that knows the visitor. A page that refreshes parts of itself gets its notice and keeps what it shows.
+    that knows the visitor. A page that refreshes parts of itself gets its notice and keeps what it
+    shows.
     """
     detail = (
         "The academy's database is down. Nothing you decided is lost; the healer goes on looking "
