@@ -51,9 +51,7 @@ class Conversation:
             if not self.thread_id:
                 thread = await threads.create_thread(session, self.staff, clock=self.clock)
                 self.thread_id = thread.id
-            return await threads.post_message(
-                session, self.staff, self.thread_id, text, self.clock
-            )
+            return await threads.post_message(session, self.staff, self.thread_id, text, self.clock)
 
     async def answered(self, *, owner: str | None = None) -> str:
         """Let a worker do all there is to do; the words said meanwhile."""
@@ -70,9 +68,7 @@ class Conversation:
     async def read(self) -> None:
         """Read the events that came since the last time."""
         async with self.tenant.unit_of_work() as session:
-            self.events = await threads.events_after(
-                session, self.staff, self.thread_id, self.seen
-            )
+            self.events = await threads.events_after(session, self.staff, self.thread_id, self.seen)
         self.seen = self.events[-1].seq if self.events else self.seen
 
     @property
