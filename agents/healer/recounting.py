@@ -171,7 +171,7 @@ def why(
         lines.append(_action_line(newest, language))
         if incident is not None:
             lines.append(_incident(incident, language))
-        return "\n".join(lines)
+        return "\n\n".join(lines)
     if incident is None:
         about = f" with {service}" if service else ""
         return (
@@ -181,7 +181,7 @@ def why(
         )
     lines = [_incident(incident, language)]
     lines += [_action_line(one, language) for one in acts if one["incident_id"] == incident["id"]]
-    return "\n".join(lines)
+    return "\n\n".join(lines)
 
 
 def _incident(one: Data, language: Language) -> str:
