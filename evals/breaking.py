@@ -13,6 +13,7 @@ import contextlib
 import json
 import pwd
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from os import geteuid
@@ -42,6 +43,9 @@ SERVICE_WAYS = ("kill", "hang", "stop", "disk", "heal")
 DATABASE_WAYS = ("stop", "start")
 STORE_SECONDS = 5.0
 START_SECONDS = 15.0
+STOP_SECONDS = 40.0
+"""Longer than the supervisor waits before it kills the database."""
+POLL_SECONDS = 0.05
 EXITS = {"not_found": 4, "forbidden": 5, "conflict": 6, "invalid": 7, "unavailable": 8}
 """The exit codes of `academy`, by kind of error."""
 SETTING_INVALID = 19
@@ -263,13 +267,24 @@ async def _break_database(settings: Settings, supervisor: Supervisor, way: str) 
     if way == "stop":
         told = await _tell(settings, "break.postgres_stop", "postgres", body)
         await asyncio.to_thread(supervisor.stop, "postgres")
-        text = "PostgreSQL is being stopped; `academy break postgres start` brings it back."
+        await _stopped(supervisor)
+        text = "PostgreSQL is stopped; `academy break postgres start` brings it back."
     else:
+        # A program that is still ending can't be started: supervisord would say yes and do nothing.
+        await _stopped(supervisor)
         await asyncio.to_thread(supervisor.start, "postgres")
         told = await _tell(settings, "break.postgres_start", "postgres", body, wait=START_SECONDS)
         text = "PostgreSQL is started."
     facts = {"service": "postgres", "way": way, "audited": told.audited}
     return Broken(text + told.note, facts)
+
+
+async def _stopped(supervisor: Supervisor) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    while (state := await asyncio.to_thread(supervisor.process, "postgres")).state == "STOPPING":
+        if time.monotonic() > deadline:
+            raise Unavailable(f"PostgreSQL (process {state.pid}) is still ending; try again soon.")
+        await asyncio.sleep(POLL_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rich.console import Console
-
 from graphs.settings import Settings
 from memory.errors import StoreError
 from server.exits import Exit, Refusal
@@ -67,11 +65,11 @@ class FirstLink:
 class Launcher:
     """One run of an academy, from preflight to the last process gone."""
 
-    def __init__(self, settings: Settings, console: Console, *, bare: bool) -> None:
+    def __init__(self, settings: Settings, display: Display, *, bare: bool) -> None:
         self._settings = settings
         self._home = settings.paths
         self._bare = bare
-        self._display = Display(console)
+        self._display = display
         self._asked_to_stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._supervision: Supervision | None = None
@@ -374,10 +372,10 @@ async def _status_of(address: str, port: int, path: str) -> int | None:
         return None
 
 
-def launch(settings: Settings, console: Console, *, bare: bool) -> None:
+def launch(settings: Settings, display: Display, *, bare: bool) -> None:
     """Run the academy until it is asked to stop.
 
     Raises:
         Refusal: it could not start or go on; nothing is left running.
     """
-    asyncio.run(Launcher(settings, console, bare=bare).run())
+    asyncio.run(Launcher(settings, display, bare=bare).run())

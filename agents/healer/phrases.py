@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.embedded.protocol import Call
 from agents.healer.intents import Intent, Language, plain
+from tools.healing.signals import titled
 
 Data = Mapping[str, Any]
 
@@ -252,17 +253,11 @@ def _amount(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
-UNITS = {"ms": "ms", "mb": "MB", "percent": "%", "seconds": "s", "bytes": "bytes"}
-
-
 def _figure(name: str, value: float) -> str:
-    """`latency_ms` 12.3 as `latency 12 ms`."""
-    words, _, unit = name.rpartition("_")
-    if unit not in UNITS or not words:
-        words, unit = name, ""
-    return f"{words.replace('_', ' ')} {_amount(value)} {UNITS.get(unit, '')}".rstrip().replace(
-        " %", "%"
-    )
+    """`rss_mb` 56.1 as `memory 56 MB`."""
+    title, unit = titled(name)
+    words = title if title.isupper() else title[:1].lower() + title[1:]
+    return f"{words} {_amount(value)} {unit}".rstrip().replace(" %", "%").replace(" /s", "/s")
 
 
 def log(data: Data, language: Language) -> str:

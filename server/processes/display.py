@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -64,7 +65,52 @@ class Display:
         while True:
             await asyncio.sleep(ALERT_SECONDS)
             for line in tail.read():
-                self.say(line, style="yellow")
+                self.alert(line)
+
+    def alert(self, line: str) -> None:
+        """One alert of the healer."""
+        self.say(line, style="yellow")
+
+
+class JsonDisplay(Display):
+    """The same for programs: one JSON object a line, `event` first, on standard output.
+
+    Events are `phase` (title, seconds), `serving` (url, link, link_minutes, home, try, seconds),
+    `alert` and `note` (text).
+    """
+
+    def say(self, text: str, *, style: str = "") -> None:
+        """A `note`; its style is for people. Empty lines say nothing."""
+        if text:
+            self._write("note", text=text)
+
+    async def phase(self, title: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Run *work*; then a `phase` with the seconds it took."""
+        begun = time.monotonic()
+        result = await work()
+        self._write("phase", title=title, seconds=round(time.monotonic() - begun, 1))
+        return result
+
+    def serving(self, settings: Settings, url: str, link: str, minutes: int, *, hint: str) -> None:
+        """What a program needs to go on."""
+        self._write(
+            "serving",
+            url=url,
+            link=link,
+            link_minutes=minutes,
+            home=str(settings.paths.path),
+            **({"try": command(settings, hint)} if hint else {}),
+            seconds=round(time.monotonic() - self._begun, 1),
+        )
+
+    def alert(self, line: str) -> None:
+        """An `alert`, as the healer worded it."""
+        self._write("alert", text=line)
+
+    def _write(self, event: str, **data: object) -> None:
+        with contextlib.suppress(OSError):
+            sys.stdout.write(json.dumps({"event": event, **data}, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
 
 
 class Tail:

@@ -79,9 +79,16 @@ class Supervision:
             if self.pid is None or time.monotonic() > deadline:
                 raise Refusal(
                     Exit.START_FAILED,
-                    f"The process supervisor did not start: {said.read_text()[-800:].strip()}",
+                    "The process supervisor did not start: "
+                    + (said.read_text(errors="replace")[-800:].strip() or self._ended()),
                 )
             await asyncio.sleep(POLL_SECONDS)
+
+    def _ended(self) -> str:
+        code = self._process.returncode if self._process is not None else None
+        if code is None:
+            return f"it did not listen within {UP_SECONDS:.0f} s."
+        return f"it ended {f'with status {code}' if code >= 0 else f'by signal {-code}'}."
 
     async def states(self) -> dict[str, ProgramState]:
         """What supervisord says of each program.

@@ -65,7 +65,6 @@ OVER = frozenset(
 """States of an action that no longer change by themselves."""
 
 OWN_SERVICE = re.compile(r"\b(?P<service>[\w-]+)-(?P<number>\d+) of (?P=service)$")
-ASKED = re.compile(r"^a person is asked: ", re.IGNORECASE)
 ACRONYMS = {"Cpu": "CPU", "Pid": "Process id", "Http": "HTTP", "Url": "URL"}
 
 NOTE = 1000
@@ -94,17 +93,6 @@ def named(summary: str) -> str:
 def sentence(text: str) -> str:
     """*text* with a full stop, unless it ends a sentence already."""
     return text if text.endswith((".", "?", "!", ":")) else f"{text}."
-
-
-def why_asked(reason: str) -> str:
-    """The gate's reason without the words that a person is asked, for where that is plain."""
-    rest = ASKED.sub("", reason)
-    return rest[:1].upper() + rest[1:]
-
-
-def told(kind: str, text: str) -> str:
-    """What a timeline's entry says, without what its *kind* (`Asked`) stands above it for."""
-    return text if kind != "asked" else re.sub(r"(?i)\ba person is asked: ", "Because: ", text)
 
 
 def topic(title: str) -> str:

@@ -29,6 +29,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+LINES = 12
+"""Of each log, shown with a failure."""
 NOT_RUN = pytest.StashKey[int]()
 
 
@@ -57,6 +59,20 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(
             f"{missing} browser tests NOT RUN (no chromium; set ACADEMY_CHROMIUM)", red=True
         )
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure comes with the last lines that the academy's own programs wrote."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    started = getattr(item, "funcargs", {}).get("academy")
+    if not _ours(item) or not report.failed or not isinstance(started, AcademyUnderTest):
+        return
+    for name in ("supervisord", "postgres", "web-1", "agents", "healer"):
+        log = started.home / "logs" / f"{name}.log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else ["(none)"]
+        report.sections.append((f"{name}.log", "\n".join(line[:300] for line in lines[-LINES:])))
 
 
 @pytest.fixture(scope="session")

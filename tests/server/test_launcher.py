@@ -1,5 +1,6 @@
 """Whole academies on real processes: started, refused, killed at every joint, none left over."""
 
+import json
 import os
 import shutil
 import signal
@@ -135,6 +136,30 @@ def test_ctrl_c_stops_everything_a_frozen_program_included(serving: StartedAcade
     assert "Everything stopped" in serving.said
     assert serving.processes == []
     assert not (serving.home.run / "academy.json").exists()
+
+
+def test_a_supervisord_killed_during_the_start_only_delays_it_and_programs_can_follow_along(
+    academy: StartedAcademy,
+) -> None:
+    academy.up("--json")
+    academy.until(
+        "the database starts",
+        lambda: (found := academy.programs.get("postgres")) is not None and found.pid,
+    )
+    killed = academy.supervisor_pid
+    os.kill(killed, signal.SIGKILL)
+    academy.until("it serves", lambda: '"event": "serving"' in academy.said)
+    academy.until("all runs", lambda: all(one.pid for one in academy.programs.values()))
+
+    events = [json.loads(line) for line in academy.said.splitlines()]
+    serving = next(one for one in events if one["event"] == "serving")
+    assert serving["url"] == f"http://127.0.0.1:{academy.port}"
+    assert serving["link"].startswith(f"{serving['url']}/signin/")
+    assert {"phase", "note"} <= {one["event"] for one in events}
+    assert academy.page == 200
+    assert academy.supervisor_pid != killed
+    assert academy.ask_to_stop() == 0
+    assert academy.processes == []
 
 
 def test_ctrl_c_while_it_starts_leaves_nothing(academy: StartedAcademy) -> None:

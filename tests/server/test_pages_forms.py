@@ -93,7 +93,6 @@ async def test_the_reference_names_every_operation_and_asks_no_other_site(ada: B
 def test_a_question_is_named_by_what_would_be_done() -> None:
     assert words.named("Restart catalog-1 of catalog") == "Restart catalog-1"
     assert words.named("Archive 12 old files of catalog") == "Archive 12 old files of catalog"
-    assert words.why_asked("A person is asked: no evidence yet.") == "No evidence yet."
 
 
 def test_figures_name_processes_and_moments_as_people_do() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from xml.parsers.expat import ExpatError
 
 from tools.kit.errors import Conflict, NotFound, Unavailable
 
@@ -120,9 +121,12 @@ class Supervisor:
         """Ask for a start without waiting; whether one was needed.
 
         Raises:
+            Conflict: it is still ending; supervisord would say yes and start nothing.
             NotFound: unknown program.
             Unavailable: it can't be started, or supervisord can't be reached.
         """
+        if (now := self.process(name)).state == "STOPPING":
+            raise Conflict(f"{name} ({_runs_as(now.pid)}) is still ending; start it after that.")
         return self._unless(_ALREADY_STARTED, "startProcess", name)
 
     def stop(self, name: str) -> bool:
@@ -230,7 +234,8 @@ class Supervisor:
             raise Unavailable(
                 f"The process supervisor did not answer within {self.timeout:.0f} s."
             ) from error
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+        # ExpatError: it was killed half way through an answer.
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as error:
             raise Unavailable(
                 f"The process supervisor can't be reached at {self.socket}: {error}."
             ) from error

@@ -99,7 +99,7 @@ def judge(facts: GateFacts) -> Verdict:
     if refused:
         outcome, reason = "refuse", f"Refused: {'; '.join(refused)}."
     elif missing:
-        outcome, reason = "ask", f"A person is asked: {_reasons(missing)}."
+        outcome, reason = "ask", _reasons(missing)
     else:
         outcome, reason = "run", "All seven conditions hold."
     return Verdict(outcome=outcome, reason=reason, conditions=[f.condition for f in findings])
@@ -240,6 +240,7 @@ def _warranted(facts: GateFacts) -> _Finding:
 
 def _reasons(missing: Sequence[Condition]) -> str:
     """The missing conditions' reasons; without evidence, fresh and covered say nothing new."""
-    return "; ".join(
+    text = "; ".join(
         dict.fromkeys(condition.reason for condition in missing if condition.reason != "none yet")
     )
+    return f"{text[:1].upper()}{text[1:]}."

@@ -15,7 +15,7 @@ from tools.healing.case_ends import CaseEnds
 from tools.healing.driving import EXECUTOR
 from tools.healing.incidents import Case
 from tools.healing.policy import HealingPolicy
-from tools.healing.remedies import cannot_ask
+from tools.healing.remedies import asked_for, cannot_ask
 from tools.healing.schemas import IncidentView
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
@@ -75,7 +75,7 @@ class Proposer:
                     [intention],
                     decided_by="engine",
                     executor=EXECUTOR,
-                    title=case.view.title,
+                    title=asked_for(intention),
                     incident_id=case.id,
                 )
         except Conflict as busy:

@@ -33,14 +33,17 @@ def remedy(view: IncidentView, fleet: Fleet) -> tuple[Intention | None, str]:
     return Intention(operation, arguments, warrant), ""
 
 
+def asked_for(intention: Intention) -> str:
+    """What a person is asked to approve, as a title: `Restart catalog-1`."""
+    arguments = intention.arguments
+    if "replica" in arguments:
+        return f"Restart {arguments['replica']}"
+    return f"Archive old data of {arguments['service']}"
+
+
 def cannot_ask(intention: Intention) -> str:
     """What a person reads while the database is down."""
-    what = (
-        f"Restarting {intention.arguments['replica']}"
-        if "replica" in intention.arguments
-        else f"Archiving old data of {intention.arguments['service']}"
-    )
     return (
-        f"{what} would be the thing to do, but the database is down: nobody can be asked and "
-        "nothing is carried out. This waits until it is back."
+        f"{asked_for(intention)}: that would be the thing to do, but the database is down. Nobody "
+        "can be asked and nothing is carried out; this waits until it is back."
     )

@@ -191,7 +191,7 @@ async def test_reading_pages_through_actions_and_the_audit_log(desk: Desk) -> No
     assert len(on_all) == 3
     assert [one.subject for one in asked] == ids[::-1]
     assert older[0].seq == newest[-1].seq - 1
-    assert newest[0].body["reason"].startswith("A person is asked")
+    assert newest[0].body["reason"] == "No evidence yet: earned in evaluation suites."
 
 
 async def test_what_the_gate_lets_run_gets_its_permit_and_a_later_freeze_stops_it(
