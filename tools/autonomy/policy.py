@@ -35,6 +35,15 @@ MOST_QUESTIONS = 20
 CHANGE_FREEZE = "*"
 """The operation name under which a freeze stops everything from running alone."""
 
+STANDING = ("healing.restart_replica", "healing.archive_old_data")
+"""Operations that may be permitted in advance, for when the database itself is what broke."""
+
+STANDING_APPROVAL_DAYS = 30
+"""Days a person's approval in advance may hold: a fleet looks different after a month."""
+
+STANDING_PERMIT_FOR = timedelta(hours=1)
+"""How long a standing permit is good without the database that could withdraw it."""
+
 SECOND_PERSON = frozenset({"high", "critical"})
 """Risks that whoever asked may not approve alone."""
 
