@@ -165,3 +165,16 @@ class FencedSaver(AsyncPostgresSaver):
         """Store a task's writes under the fence."""
         async with self._fenced() as saver:
             await saver.aput_writes(config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete all of a thread's checkpoints under the fence."""
+        async with self._fenced() as saver:
+            await saver.adelete_thread(thread_id)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Prune threads as LangGraph does, while the lease row is held beside it.
+
+        It sets the isolation of its own transactions, so it can't join the fence's.
+        """
+        async with self._fenced():
+            await super().aprune(thread_ids, strategy=strategy)
