@@ -22,13 +22,11 @@ from langgraph.checkpoint.conformance.capabilities import (
 from langgraph.checkpoint.memory import InMemorySaver
 
 from evals.worlds.postgres import throwaway_postgres
-from memory import leases, provision
+from memory import leases
 from memory.checkpoints import Fence, FencedSaver, checkpoint_pool
-from memory.database import Database, read_url
+from memory.database import Database
 from memory.errors import LeaseLost
-from memory.upgrade import upgrade
 
-CONTROL = "academy_control"
 LEASE = "thread:conformance"
 LEASE_SECONDS = 600.0
 PACKAGES = (
@@ -83,10 +81,8 @@ async def _both() -> tuple[dict[str, Any], dict[str, Any]]:
         yield InMemorySaver()
 
     control = await conformance("InMemorySaver", in_memory)
-    async with throwaway_postgres() as server:
-        await upgrade(server.url(CONTROL))
-        name = provision.tenant_database_name(CONTROL, provision.FIRST_SLUG)
-        tenant = Database(read_url(server.url(name)))
+    async with throwaway_postgres() as store:
+        tenant = Database(store.tenant_url)
         try:
             ours = await on_database(tenant)
         finally:
