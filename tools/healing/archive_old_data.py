@@ -23,7 +23,7 @@ from tools.adapters.archive import (
 from tools.healing.diagnosis import mebibytes
 from tools.healing.policy import HealingPolicy
 from tools.kit.errors import CapabilityError, Conflict, Invalid, NotFound
-from tools.kit.infrastructure import DiskFacts, Infrastructure, ServiceSpec
+from tools.kit.infrastructure import DiskFacts, Fleet, Infrastructure, ServiceSpec
 from tools.kit.operation import (
     Check,
     Observation,
@@ -58,6 +58,14 @@ class ArchiveOldData(Operation[ArchiveArguments]):
     def __init__(self, folder: Path, policy: HealingPolicy) -> None:
         self._folder = folder
         self._policy = policy
+
+    def targets(self, fleet: Fleet) -> dict[str, ArchiveArguments]:
+        """The data of every service that declares what may be archived."""
+        return {
+            f"{service.name}:data": ArchiveArguments(service=service.name)
+            for service in fleet.services
+            if service.archivable and service.data_folder is not None
+        }
 
     async def plan(self, context: OperationContext, arguments: ArchiveArguments) -> Plan:
         """How many files and bytes would go, and what that really frees.

@@ -13,6 +13,7 @@ from tools.healing.findings import Identity, identity
 from tools.healing.policy import HealingPolicy
 from tools.kit.errors import Conflict, Forbidden, NotFound, Unavailable
 from tools.kit.infrastructure import (
+    Fleet,
     Infrastructure,
     ProbeResult,
     ProcessFacts,
@@ -55,6 +56,17 @@ class RestartReplica(Operation[RestartArguments]):
 
     def __init__(self, policy: HealingPolicy) -> None:
         self._policy = policy
+
+    def targets(self, fleet: Fleet) -> dict[str, RestartArguments]:
+        """Every replica that may be restarted."""
+        return {
+            f"{service.name}/{replica.name}": RestartArguments(
+                service=service.name, replica=replica.name
+            )
+            for service in fleet.services
+            if service.kind != "academy" or service.name in RESTARTABLE
+            for replica in service.replicas
+        }
 
     async def plan(self, context: OperationContext, arguments: RestartArguments) -> Plan:
         """Which process would end and what would take its place.

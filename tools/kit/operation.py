@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from tools.kit.clock import Clock
-from tools.kit.infrastructure import Infrastructure
+from tools.kit.infrastructure import Fleet, Infrastructure
 
 Risk = Literal["low", "medium", "high", "critical"]
 Reversibility = Literal["exact", "compensating", "nothing_to_undo", "irreversible"]
@@ -85,6 +85,13 @@ class Operation(ABC, Generic[A]):
     """Whether evidence may ever let it run alone (irreversible and critical never may)."""
     verify_within: ClassVar[timedelta] = timedelta(seconds=20)
     """How long `verify` is repeated until it holds."""
+
+    def targets(self, fleet: Fleet) -> dict[str, A]:
+        """Every target of *fleet* it could act on, with the arguments for it.
+
+        What may be permitted in advance: none, unless an operation can name them.
+        """
+        return {}
 
     @abstractmethod
     async def plan(self, context: OperationContext, arguments: A) -> Plan:
