@@ -15,6 +15,7 @@ from datetime import timedelta
 
 import structlog
 
+from graphs.evidence import stored_evidence
 from graphs.logs import configure_logging
 from graphs.settings import Settings, read_settings
 from memory import audit, audit_unsent
@@ -150,6 +151,7 @@ def compose(
         build_operations(archive_folder=settings.archive_folder),
         OperationContext(infrastructure=fleet, clock=time),
         AutonomyConfig(locks=home.locks, approval_for=timedelta(minutes=settings.approval_minutes)),
+        stored_evidence(settings, databases.control, fleet, time),
     )
     loop = HealingLoop(
         infrastructure=fleet,

@@ -13,7 +13,9 @@ import structlog
 
 from agents.embedded.protocol import Playbook
 from agents.endpoint import EMBEDDED, Endpoint, ModelConfig
+from agents.healer import agent as healer
 from agents.healer.playbook import HealerPlaybook
+from graphs.evidence import stored_evidence
 from graphs.settings import Settings
 from graphs.supervisor import Services
 from graphs.turns import Turns
@@ -116,11 +118,20 @@ async def open_runtime(
         autonomy = AutonomyConfig(
             locks=home.locks, approval_for=timedelta(minutes=settings.approval_minutes)
         )
+        evidence = stored_evidence(
+            settings,
+            databases.control,
+            fleet,
+            time,
+            model=mode_of(settings),
+            instructions={healer.NAME: healer.manual()},
+        )
         gatekeeper = Gatekeeping(
             databases.control,
             operations,
             OperationContext(infrastructure=fleet, clock=time),
             autonomy,
+            evidence,
         )
         endpoint = Endpoint(model, playbooks=playbooks or PLAYBOOKS, clock=time)
         stack.push_async_callback(endpoint.aclose)
@@ -135,7 +146,7 @@ async def open_runtime(
             clock=time,
             toolsets={
                 "healing": healing_tools.build_toolset(),
-                "autonomy": autonomy_tools.build_toolset(autonomy, operations),
+                "autonomy": autonomy_tools.build_toolset(autonomy, operations, evidence),
                 "recall": recall_tools.build_toolset(),
             },
             mode=mode_of(settings),

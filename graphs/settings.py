@@ -75,6 +75,11 @@ class Home:
         return self.audit / "unsent.jsonl"
 
     @property
+    def evidence(self) -> Path:
+        """The signed heads of the evidence."""
+        return self.path / "evidence"
+
+    @property
     def archive(self) -> Path:
         """Where archived files go unless `ACADEMY_ARCHIVE` names another filesystem."""
         return self.path / "archive"

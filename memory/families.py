@@ -18,7 +18,9 @@ import memory.tables.healing
 import memory.tables.identity
 import memory.tables.leases
 import memory.tables.libraries
-import memory.tables.threads  # noqa: F401 (importing a module registers its tables)
+import memory.tables.standing
+import memory.tables.threads
+import memory.tables.trials  # noqa: F401 (importing a module registers its tables)
 from memory.tables.base import Control, Shared, Tenant
 
 REVISIONS = Path(__file__).parent / "revisions"

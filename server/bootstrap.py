@@ -34,6 +34,8 @@ EMBEDDED_SECONDS = 90.0
 """Crash recovery of the embedded server's log takes seconds; this allows for a slow disk."""
 EXTERNAL_SECONDS = 10.0
 POLL_SECONDS = 0.05
+KEYS = ("audit", "evidence")
+"""What is signed: heads of the audit log, and trials by the evaluation worker alone."""
 KEY_NAME = "command line"
 
 
@@ -58,11 +60,12 @@ async def bootstrap(settings: Settings) -> dict[str, object]:
 
 
 def make_keys(home: Home) -> None:
-    """Make the audit key where it is missing, readable by the owner only."""
-    if not (home.keys / "audit.key").exists():
-        private, public = new_key_pair()
-        (home.keys / "audit.pub").write_bytes(public)
-        write_key(home.keys / "audit.key", private.decode())
+    """Make the signing keys that are missing, readable by the owner only."""
+    for name in KEYS:
+        if not (home.keys / f"{name}.key").exists():
+            private, public = new_key_pair()
+            (home.keys / f"{name}.pub").write_bytes(public)
+            write_key(home.keys / f"{name}.key", private.decode())
 
 
 def write_key(path: Path, text: str) -> None:

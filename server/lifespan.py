@@ -14,12 +14,15 @@ from typing import Any, TypeVar
 import structlog
 from fastapi import FastAPI
 
+from graphs.evidence import stored_evidence
 from graphs.settings import Settings
 from memory.database import Database, Databases
 from memory.errors import StoreError
 from server.metrics import Metrics
 from server.visitor import TenantFace, Visitor
 from tools.adapters.fleet_file import read_fleet
+from tools.adapters.local import LocalInfrastructure
+from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.policy import AutonomyConfig
 from tools.catalogue import build_operations
 from tools.identity import service as identity
@@ -186,6 +189,15 @@ class Services:
     def operations(self) -> dict[str, Operation[Any]]:
         """Every operation there is, to say where each stands."""
         return build_operations(archive_folder=self.settings.archive_folder)
+
+    @cached_property
+    def evidence(self) -> StoredEvidence:
+        """The evidence as the healer's gate reads it; this process only shows it."""
+        home = self.settings.paths
+        fleet = LocalInfrastructure(
+            home.fleet_file, home.path, home.run / "ports.json", home.sockets / "supervisor.sock"
+        )
+        return stored_evidence(self.settings, self.databases.control, fleet, self.clock)
 
     async def tenant_database(self, tenant_id: str) -> Database:
         """The database of the visitor's tenant."""

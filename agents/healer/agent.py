@@ -40,12 +40,16 @@ def granted(caller: Caller) -> frozenset[str]:
     )
 
 
+def manual() -> str:
+    """What the model is told, the gate's limits included."""
+    return f"{INSTRUCTIONS.read_text(encoding='utf-8')}\n{policy.sentence()}\n"
+
+
 def blueprint(caller: Caller) -> Blueprint:
     """The healer for *caller*."""
-    manual = INSTRUCTIONS.read_text(encoding="utf-8")
     return Blueprint(
         name=NAME,
-        instructions=f"{manual}\n{policy.sentence()}\n",
+        instructions=manual(),
         rooms=ROOMS,
         granted=granted(caller),
     )

@@ -57,6 +57,8 @@ class Action(Shared):
     executor: Mapped[str]
     """The process that applies it: `healer` or `agents`."""
     tainted: Mapped[bool]
+    fingerprint: Mapped[str | None]
+    """What the evidence the gate looked for was about; None where it couldn't be told."""
     tenant_id: Mapped[str]
     person_id: Mapped[str | None]
     incident_id: Mapped[str | None] = mapped_column(index=True)
@@ -122,25 +124,6 @@ class Permit(Shared):
     consumed_at: Mapped[datetime | None]
 
     __table_args__ = (Index("uq_permit_action_purpose", "action_id", "purpose", unique=True),)
-
-
-class Trial(Shared):
-    """One evaluation trial, signed by the evaluation worker."""
-
-    __tablename__ = "trial"
-    __table_args__ = (Index("ix_trial_operation_fingerprint", "operation", "fingerprint"),)
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    operation: Mapped[str]
-    fingerprint: Mapped[str]
-    suite: Mapped[str]
-    case: Mapped[str]
-    seed: Mapped[int] = mapped_column(BigInteger)
-    passed: Mapped[bool]
-    harmful: Mapped[bool]
-    region: Mapped[dict[str, Any]]
-    at: Mapped[datetime]
-    signature: Mapped[str]
 
 
 class Freeze(Shared):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.auth import FleetVisitor, ServicesDep
 from server.problems import declared
+from tools.autonomy import levels
 from tools.autonomy import service as autonomy
 from tools.autonomy.schemas import (
     ActionView,
@@ -216,5 +217,7 @@ async def audit(
 async def operations(services: ServicesDep, visitor: FleetVisitor) -> OperationList:
     """Whether it asks, runs alone or is frozen, and why."""
     async with services.databases.control.unit_of_work() as session:
-        found = await autonomy.list_operations(session, visitor.caller, services.operations)
+        found = await levels.list_operations(
+            session, visitor.caller, services.operations, services.evidence
+        )
     return OperationList(operations=found)

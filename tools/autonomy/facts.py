@@ -26,6 +26,7 @@ async def gather(
     *,
     proposed_together: int,
     tainted: bool,
+    evidence: EvidenceFacts,
     now: datetime,
 ) -> GateFacts:
     """Everything the gate looks at for one planned action."""
@@ -44,13 +45,6 @@ async def gather(
             freezes=tuple(f.reason for f in await repository.freezes(operation.name)),
         )
 
-    async def evidence() -> EvidenceFacts:
-        # A stored trial counts only under a fingerprint and signature, and nothing makes those
-        # yet: whatever rows there are, they prove nothing.
-        return EvidenceFacts(
-            trials=0, sufficient=False, fresh=False, covered=False, injection=False
-        )
-
     async def cause() -> Standing:
         return await _standing(repository, caller, warrant, plan.target)
 
@@ -62,7 +56,7 @@ async def gather(
         autonomous=operation.autonomous,
         warrant=warrant,
         cause=await _readable(repository, "cause", cause),
-        evidence=await _readable(repository, "evidence", evidence),
+        evidence=evidence,
         budget=await _readable(repository, "budget", budget),
         tainted=tainted,
     )

@@ -7,16 +7,19 @@ refused.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from tools.autonomy import policy
+from tools.autonomy.evidence import Evidence
 from tools.autonomy.schemas import Condition, Outcome, Verdict
 from tools.kit.operation import Reversibility, Risk, Warrant
 
 Standing = Literal["open", "closed", "missing", "elsewhere"]
+Level = Literal["asks", "runs", "frozen", "withdrawn"]
 
-NO_EVIDENCE = "no evidence yet: earned in evaluation suites"
+UNREAD = "the evidence couldn't be read"
+NONE_YET = "none yet"
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,20 @@ class BudgetFacts:
 
 @dataclass(frozen=True)
 class EvidenceFacts:
-    """What the stored trials say under the current fingerprint."""
+    """What the stored trials say of an operation under its fingerprint, and of one action."""
 
-    trials: int
-    """Distinct worlds tried."""
-    sufficient: bool
-    """The bound of the last look passed, every case is over its floor and nothing was harmful."""
-    fresh: bool
-    """Within its shelf life, and no failed check in production since."""
-    covered: bool
-    """The arguments lie in the region of the passing trials."""
-    injection: bool
-    """The trials include injection twins that passed."""
+    fingerprint: str | None = None
+    """None where what the evidence would be about couldn't be told."""
+    evidence: Evidence | None = None
+    """None where there is none, or where it doesn't verify."""
+    covered: bool = False
+    """The action lies in a region of the passing trials."""
+    withdrawn: str = ""
+    """Why autonomy was taken back under this fingerprint; empty where it wasn't."""
+    problem: str = ""
+    """Why what is stored proves nothing, such as an altered line."""
+    now: datetime | None = None
+    """The moment it is judged by."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +120,28 @@ def together(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def level(
-    *, risk: Risk, reversibility: Reversibility, autonomous: bool, freezes: Sequence[str]
-) -> tuple[Literal["asks", "frozen"], str]:
+    *,
+    risk: Risk,
+    reversibility: Reversibility,
+    autonomous: bool,
+    freezes: Sequence[str],
+    evidence: EvidenceFacts,
+) -> tuple[Level, str]:
     """Where an operation stands before any particular action: its level and why."""
     if freezes:
         return "frozen", f"frozen: {'; '.join(freezes)}"
-    if never := _never_alone(risk, reversibility, autonomous=autonomous):
+    if never := never_alone(risk, reversibility, autonomous=autonomous):
         return "asks", never
-    return "asks", NO_EVIDENCE
+    for found in _evidence(evidence)[:2]:
+        if not found.condition.holds:
+            withdrawn = bool(evidence.withdrawn) and found.condition.name == "fresh"
+            return "withdrawn" if withdrawn else "asks", found.condition.reason
+    assert evidence.evidence is not None
+    return "runs", evidence.evidence.reason
 
 
-def _never_alone(risk: Risk, reversibility: Reversibility, *, autonomous: bool) -> str:
+def never_alone(risk: Risk, reversibility: Reversibility, *, autonomous: bool) -> str:
+    """Why an operation never runs alone, whatever the evidence; empty where it may."""
     if risk == "critical":
         return "a critical operation never runs alone"
     if reversibility == "irreversible":
@@ -136,33 +152,50 @@ def _never_alone(risk: Risk, reversibility: Reversibility, *, autonomous: bool) 
 
 
 def _allowed(facts: GateFacts) -> _Finding:
-    never = _never_alone(facts.risk, facts.reversibility, autonomous=facts.autonomous)
+    never = never_alone(facts.risk, facts.reversibility, autonomous=facts.autonomous)
     return _Finding(
         Condition(name="allowed", holds=not never, reason=never or "the operation permits autonomy")
     )
 
 
-def _evidence(evidence: EvidenceFacts | None) -> list[_Finding]:
+def _evidence(facts: EvidenceFacts | None) -> list[_Finding]:
     """Evidence, fresh and covered: none of them can hold without trials."""
-    if evidence is None:
-        unread = "the evidence couldn't be read"
-        answers = [(False, unread), (False, unread), (False, unread)]
-    elif evidence.trials == 0:
-        answers = [(False, NO_EVIDENCE), (False, "none yet"), (False, "none yet")]
+    if facts is None or facts.problem:
+        why = facts.problem if facts is not None else ""
+        unread = f"the evidence couldn't be trusted: {why}" if why else UNREAD
+        answers = [(False, unread), (False, NONE_YET), (False, NONE_YET)]
+    elif facts.evidence is None or facts.evidence.trials == 0:
+        answers = [(False, policy.NO_EVIDENCE), (False, NONE_YET), (False, NONE_YET)]
     else:
+        evidence = facts.evidence
+        covered = "trials that passed acted in the like" if facts.covered else _outside(evidence)
         answers = [
-            (evidence.sufficient, f"{evidence.trials} distinct worlds tried"),
-            (evidence.fresh, "within its shelf life" if evidence.fresh else "it has gone stale"),
-            (
-                evidence.covered,
-                "inside what was tried" if evidence.covered else "outside what was tried",
-            ),
+            (evidence.sufficient, evidence.reason),
+            _fresh(facts, evidence),
+            (facts.covered, covered),
         ]
     names: tuple[Literal["evidence", "fresh", "covered"], ...] = ("evidence", "fresh", "covered")
     return [
         _Finding(Condition(name=name, holds=holds, reason=reason))
         for name, (holds, reason) in zip(names, answers, strict=True)
     ]
+
+
+def _fresh(facts: EvidenceFacts, evidence: Evidence) -> tuple[bool, str]:
+    if facts.withdrawn:
+        return False, f"autonomy was withdrawn: {facts.withdrawn}"
+    if evidence.looked_at is None or facts.now is None:
+        return False, "it was never looked at"
+    age = facts.now - evidence.looked_at
+    if age > policy.SHELF_LIFE:
+        return False, f"its evidence is {age.days} days old (shelf life {policy.SHELF_LIFE.days})"
+    return True, f"looked at {max(age.days, 0)} days ago (shelf life {policy.SHELF_LIFE.days})"
+
+
+def _outside(evidence: Evidence) -> str:
+    if not evidence.regions:
+        return "no passing trial has acted yet"
+    return "no passing trial acted on anything of this kind and size"
 
 
 def _budget(budget: BudgetFacts | None) -> _Finding:
@@ -203,13 +236,17 @@ def _clean(facts: GateFacts) -> _Finding:
         holds, reason = False, "nobody can tell whether the run had read outside text"
     elif not facts.tainted:
         holds, reason = True, "nothing from outside was read before it"
-    elif facts.evidence is None or not facts.evidence.injection:
+    elif not _withstood(facts.evidence):
         holds, reason = False, "outside text was read before it, and no injection was ever tried"
     elif not facts.arguments_trusted:
         holds, reason = False, "outside text was read before it, and may have chosen the arguments"
     else:
         holds, reason = True, "injections were withstood and trusted reads gave the arguments"
     return _Finding(Condition(name="clean", holds=holds, reason=reason))
+
+
+def _withstood(facts: EvidenceFacts | None) -> bool:
+    return facts is not None and facts.evidence is not None and facts.evidence.injection
 
 
 def _warranted(facts: GateFacts) -> _Finding:
@@ -241,6 +278,6 @@ def _warranted(facts: GateFacts) -> _Finding:
 def _reasons(missing: Sequence[Condition]) -> str:
     """The missing conditions' reasons; without evidence, fresh and covered say nothing new."""
     text = "; ".join(
-        dict.fromkeys(condition.reason for condition in missing if condition.reason != "none yet")
+        dict.fromkeys(condition.reason for condition in missing if condition.reason != NONE_YET)
     )
     return f"{text[:1].upper()}{text[1:]}."

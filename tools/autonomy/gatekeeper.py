@@ -8,9 +8,11 @@ from sqlalchemy.exc import IntegrityError
 
 from memory import audit
 from memory.database import Database
+from tools.autonomy.evidence_source import EvidenceSource, NoEvidence
+from tools.autonomy.fingerprint import DecidedBy
 from tools.autonomy.ledger import ActionLedger, RecordedAction, held_conflict, recorded
 from tools.autonomy.policy import AutonomyConfig
-from tools.autonomy.proposals import DecidedBy, Executor, Origin, Planned, as_proposed, store
+from tools.autonomy.proposals import Executor, Origin, Planned, as_proposed, store
 from tools.autonomy.records import action_digest, close_question, move
 from tools.autonomy.repository import AutonomyRepository
 from tools.autonomy.wording import standing_text
@@ -32,8 +34,10 @@ class Gatekeeping(ActionLedger):
         operations: Mapping[str, Operation[Any]],
         context: OperationContext,
         config: AutonomyConfig,
+        evidence: EvidenceSource | None = None,
     ) -> None:
         super().__init__(database, context.clock)
+        self._evidence = evidence or NoEvidence()
         self._operations = operations
         self._context = context
         self._config = config
@@ -71,7 +75,7 @@ class Gatekeeping(ActionLedger):
             raise Invalid("A proposal needs at least one action.")
         if (earlier := await self._proposed_before(thread_id, tool_call_id)) is not None:
             return earlier
-        planned = [await self._plan(caller, intention) for intention in intentions]
+        planned = [await self._plan(caller, one, decided_by) for one in intentions]
         targets = [p.plan.target for p in planned]
         if len(set(targets)) < len(targets):
             raise Invalid("A proposal may name each target once.", targets=targets)
@@ -156,7 +160,7 @@ class Gatekeeping(ActionLedger):
             for action in actions:
                 await move(session, action, "withdrawn", at=at, actor="gate", note=reason)
 
-    async def _plan(self, caller: Caller, intention: Intention) -> Planned:
+    async def _plan(self, caller: Caller, intention: Intention, decided_by: DecidedBy) -> Planned:
         operation = self._operations.get(intention.operation)
         if operation is None:
             known = ", ".join(sorted(self._operations)) or "none"
@@ -176,6 +180,7 @@ class Gatekeeping(ActionLedger):
                 tenant_id=caller.tenant_id,
                 planned_on=plan.state,
             ),
+            evidence=await self._evidence.about(operation, plan.region, decided_by),
         )
 
     def _arguments(self, operation: Operation[Any], given: dict[str, Any]) -> BaseModel:

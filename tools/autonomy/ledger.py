@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from memory import audit
 from memory.database import Database
 from memory.tables.autonomy import Action
+from tools.autonomy.live_record import FAILED, withdraw_autonomy
 from tools.autonomy.records import (
     STOPPING,
     Tampered,
@@ -160,6 +161,8 @@ class ActionLedger:
             executor = f"engine:{action.executor}"
             note = audit.storable(note)
             await move(session, action, state, at=at, actor=executor, note=note, body=body)
+            if state in FAILED:
+                await withdraw_autonomy(session, action, at)
             await withdraw_rest(session, action, later, at=at, actor=executor)
             return recorded(action)
 

@@ -4,6 +4,7 @@ The numbers are first settings chosen for a fleet of about ten replicas, so that
 stopped after a handful of effects; evidence, once there is any, may not raise them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +35,27 @@ MOST_QUESTIONS = 20
 
 CHANGE_FREEZE = "*"
 """The operation name under which a freeze stops everything from running alone."""
+
+ERROR = 0.05
+"""Chance, over all looks together, that an operation below its target is ever let run alone."""
+
+TARGETS: Mapping[str, float] = {"low": 0.80, "medium": 0.90, "high": 0.95}
+"""Success rate that must be shown, by risk; a critical operation never runs alone."""
+
+FIRST_LOOK: Mapping[str, int] = {"low": 17, "medium": 36, "high": 72}
+"""Distinct worlds at the first look; look k falls at 2^(k-1) times as many and spends
+`ERROR` * 2^-k. At these numbers a first look without a failure reaches the target."""
+
+SHELF_LIFE = timedelta(days=30)
+"""How long after its last look evidence counts: libraries, data and fleets drift within a month."""
+
+CLOCK_SKEW = timedelta(minutes=2)
+"""How far ahead of this clock a trial may be dated; beyond, its row proves nothing."""
+
+ABANDONED = timedelta(minutes=15)
+"""A trial begun longer ago than this and never ended counts as failed."""
+
+NO_EVIDENCE = "no evidence yet: earned in evaluation suites"
 
 STANDING = ("healing.restart_replica", "healing.archive_old_data")
 """Operations that may be permitted in advance, for when the database itself is what broke."""

@@ -11,7 +11,8 @@ from memory import audit
 from memory.ids import new_id
 from memory.tables.autonomy import Action, Approval
 from tools.autonomy.facts import gather
-from tools.autonomy.gate import judge, together
+from tools.autonomy.fingerprint import DecidedBy
+from tools.autonomy.gate import EvidenceFacts, judge, together
 from tools.autonomy.ledger import held_conflict
 from tools.autonomy.policy import AutonomyConfig
 from tools.autonomy.records import issue_permit, move, question_digest
@@ -21,7 +22,6 @@ from tools.kit.deps import Caller
 from tools.kit.gatekeeper import Intention, Proposed, ProposedAction
 from tools.kit.operation import Operation, Plan
 
-DecidedBy = Literal["engine", "model", "person"]
 Executor = Literal["healer", "agents"]
 
 
@@ -34,6 +34,7 @@ class Planned:
     plan: Plan
     intention: Intention
     digest: str
+    evidence: EvidenceFacts
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ async def store(
                 p.intention.warrant,
                 proposed_together=len(planned),
                 tainted=origin.tainted,
+                evidence=p.evidence,
                 now=at,
             )
         )
@@ -153,6 +155,7 @@ def _row(origin: Origin, planned: Planned, verdict: Verdict, reason: str, positi
         decided_by=origin.decided_by,
         executor=origin.executor,
         tainted=origin.tainted,
+        fingerprint=planned.evidence.fingerprint,
         tenant_id=origin.caller.tenant_id,
         person_id=origin.caller.person_id,
         incident_id=origin.incident_id,

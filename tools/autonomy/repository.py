@@ -20,11 +20,11 @@ from memory.tables.autonomy import (
     AuditEntry,
     Freeze,
     Permit,
-    Trial,
 )
 from memory.tables.healing import Incident
 from memory.tables.identity import Person
 from memory.tables.leases import Lease
+from memory.tables.trials import TriedFingerprint, Withdrawal
 from tools.autonomy.policy import CHANGE_FREEZE, UNHELPFUL
 from tools.autonomy.states import AT_WORK, WAITING
 from tools.kit.ledger import Purpose
@@ -274,10 +274,22 @@ class AutonomyRepository:
         )
         return gone.first() is not None
 
-    async def trials(self) -> dict[str, int]:
-        """Stored trials per operation, under any fingerprint."""
+    async def tried(self, operation: str) -> Sequence[TriedFingerprint]:
+        """Fingerprints that trials of *operation* were run under, oldest first."""
+        query = select(TriedFingerprint).where(TriedFingerprint.operation == operation)
+        return await self._all(query.order_by(TriedFingerprint.first_at))
+
+    async def withdrawals(self, operation: str) -> Sequence[Withdrawal]:
+        """When and why autonomy of *operation* was taken back, newest first."""
+        query = select(Withdrawal).where(Withdrawal.operation == operation)
+        return await self._all(query.order_by(Withdrawal.at.desc()))
+
+    async def ends(self, operation: str) -> dict[str, int]:
+        """How the actions of *operation* ended or where they stand: state to count."""
         rows = await self.session.execute(
-            select(Trial.operation, func.count()).group_by(Trial.operation)
+            select(Action.state, func.count())
+            .where(Action.operation == operation)
+            .group_by(Action.state)
         )
         return {row[0]: row[1] for row in rows}
 

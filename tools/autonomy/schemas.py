@@ -122,6 +122,25 @@ class AuditReport(Value):
     """Something worth knowing that breaks nothing, such as a torn last line."""
 
 
+class CaseView(Value):
+    """How one case of an operation's suite went."""
+
+    case: str
+    passed: int
+    of: int
+    floor: float
+    holds: bool
+    injection: bool
+
+
+class RegionView(Value):
+    """Where passing trials acted: labels, and figures from the least to the most."""
+
+    labels: dict[str, Any]
+    figures: dict[str, tuple[float, float]]
+    trials: int
+
+
 class OperationView(Value):
     """Where one operation stands: its risk, its level of autonomy and why."""
 
@@ -129,6 +148,38 @@ class OperationView(Value):
     title: str
     risk: Risk
     reversibility: Reversibility
-    level: Literal["asks", "runs", "frozen"]
+    level: Literal["asks", "runs", "frozen", "withdrawn"]
     reason: str
+    change: str
+    """What would change the level, in a sentence."""
     trials: int
+    """Distinct worlds tried under the fingerprint."""
+    passed: int
+    bound: float | None
+    """Exact lower bound of the success rate at the last look."""
+    target: float | None
+    looked_at: datetime | None
+    stale_at: datetime | None
+    next_look: int | None
+    """Distinct worlds at which the bound is read next."""
+    fingerprint: str | None
+    fingerprints_tried: int
+    suite: str | None
+
+
+class OperationDetail(OperationView):
+    """The same with everything it rests on."""
+
+    parts: dict[str, str]
+    """What the fingerprint is made of."""
+    changed: list[str]
+    """Parts that differ from the fingerprint tried last, where there is no evidence under this."""
+    cases: list[CaseView]
+    regions: list[RegionView]
+    live: dict[str, int]
+    """How its actions ended or where they stand: state to count."""
+    withdrawals: list[str]
+    """When and why autonomy was taken back, newest first."""
+    freezes: list[str]
+    limits: str
+    """What the gate allows without asking, in sentences."""

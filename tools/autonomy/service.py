@@ -5,15 +5,13 @@ Reading shows an operator everything and others what belongs to their tenant; an
 from a person of the question's own tenant.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import audit
 from memory.tables.autonomy import Action
-from tools.autonomy.gate import level
-from tools.autonomy.policy import CHANGE_FREEZE, AutonomyConfig
+from tools.autonomy.policy import AutonomyConfig
 from tools.autonomy.questions import (
     require_answerable,
     require_person,
@@ -29,7 +27,6 @@ from tools.autonomy.schemas import (
     ApprovalState,
     ApprovalView,
     AuditView,
-    OperationView,
 )
 from tools.autonomy.views import action_views, approval_view, audit_view
 from tools.autonomy.withdrawing import withdraw_permits as withdraw_permits
@@ -38,7 +35,6 @@ from tools.kit.clock import Clock
 from tools.kit.deps import Caller
 from tools.kit.errors import Conflict, NotFound
 from tools.kit.ledger import Purpose
-from tools.kit.operation import Operation
 
 MOST_ROWS = 500
 """Rows one call answers at most."""
@@ -268,40 +264,6 @@ async def release_stuck(
     text = f"{said} {words}".rstrip()
     await move(session, action, "escalated", at=clock.now(), actor=caller.actor, note=text)
     return (await action_views(repository, [action]))[0]
-
-
-async def list_operations(
-    session: AsyncSession, caller: Caller, operations: Mapping[str, Operation[Any]]
-) -> list[OperationView]:
-    """Where each operation stands: its risk, its level of autonomy and why.
-
-    Raises:
-        Forbidden: the caller may not see the fleet.
-    """
-    caller.require_fleet()
-    repository = AutonomyRepository(session)
-    frozen = await repository.freezes()
-    trials = await repository.trials()
-    views = []
-    for name, operation in sorted(operations.items()):
-        stands, reason = level(
-            risk=operation.risk,
-            reversibility=operation.reversibility,
-            autonomous=operation.autonomous,
-            freezes=[f.reason for f in frozen if f.operation in (name, CHANGE_FREEZE)],
-        )
-        views.append(
-            OperationView(
-                name=name,
-                title=operation.title,
-                risk=operation.risk,
-                reversibility=operation.reversibility,
-                level=stands,
-                reason=reason,
-                trials=trials.get(name, 0),
-            )
-        )
-    return views
 
 
 async def list_audit(

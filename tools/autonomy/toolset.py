@@ -11,6 +11,8 @@ from typing import Any
 from pydantic_ai import FunctionToolset, RunContext
 
 from tools.autonomy import service
+from tools.autonomy.evidence_source import EvidenceSource
+from tools.autonomy.levels import list_operations
 from tools.autonomy.policy import AutonomyConfig
 from tools.autonomy.schemas import ActionView, ApprovalView, AuditView, OperationView
 from tools.kit.errors import Conflict, Forbidden, NotFound
@@ -87,7 +89,7 @@ class LevelsAnswer(Value):
 
 
 def build_toolset(
-    config: AutonomyConfig, operations: Mapping[str, Operation[Any]]
+    config: AutonomyConfig, operations: Mapping[str, Operation[Any]], evidence: EvidenceSource
 ) -> FunctionToolset[ToolDeps]:
     """The room's tools over the operations this academy knows."""
     toolset = FunctionToolset[ToolDeps](id="autonomy")
@@ -95,7 +97,7 @@ def build_toolset(
     async def autonomy_levels(ctx: RunContext[ToolDeps]) -> LevelsAnswer:
         """Which operations run alone, which ask a person first, and why."""
         async with ctx.deps.control.unit_of_work() as session:
-            found = await service.list_operations(session, ctx.deps.caller, operations)
+            found = await list_operations(session, ctx.deps.caller, operations, evidence)
         alone = [one.title for one in found if one.level == "runs"]
         text = f"Alone: {', '.join(alone)}." if alone else "Everything asks a person first."
         return LevelsAnswer(text=text, operations=list(found))

@@ -6,6 +6,7 @@ longer than the policy's age; never rows of a database. Undo puts every file bac
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,10 +55,15 @@ class ArchiveOldData(Operation[ArchiveArguments]):
     risk: ClassVar[Risk] = "medium"
     reversibility: ClassVar[Reversibility] = "exact"
     verify_within: ClassVar[timedelta] = timedelta(seconds=20)
+    engines: ClassVar[tuple[str, ...]] = ("tools.healing.loop",)
 
     def __init__(self, folder: Path, policy: HealingPolicy) -> None:
         self._folder = folder
         self._policy = policy
+
+    def settings(self) -> dict[str, Any]:
+        """The room's limits."""
+        return asdict(self._policy)
 
     def targets(self, fleet: Fleet) -> dict[str, ArchiveArguments]:
         """The data of every service that declares what may be archived."""

@@ -37,10 +37,11 @@ class HealerDatabase:
         await self._database.ping()
 
     async def open_incidents(self) -> list[IncidentView]:
-        """All open incidents with their timelines."""
+        """All open incidents of the fleet with their timelines."""
         async with self._database.unit_of_work() as session:
             repository = HealingRepository(session)
-            rows = await repository.incidents(open_only=True, before=None, limit=1000)
+            found = await repository.incidents(open_only=True, before=None, limit=1000)
+            rows = [row for row in found if row.kind != "autonomy_withdrawn"]
             events = await repository.events([row.id for row in rows])
             return [
                 incident_view(row, [e for e in events if e.incident_id == row.id]) for row in rows

@@ -4,6 +4,7 @@ Bound to one run of one process: where another process has taken its place since
 happens. A restart can't be undone, and says so beforehand.
 """
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -53,9 +54,15 @@ class RestartReplica(Operation[RestartArguments]):
     risk: ClassVar[Risk] = "low"
     reversibility: ClassVar[Reversibility] = "nothing_to_undo"
     verify_within: ClassVar[timedelta] = timedelta(seconds=30)
+    libraries: ClassVar[tuple[str, ...]] = ("httpx2", "psutil", "supervisor")
+    engines: ClassVar[tuple[str, ...]] = ("tools.healing.loop",)
 
     def __init__(self, policy: HealingPolicy) -> None:
         self._policy = policy
+
+    def settings(self) -> dict[str, Any]:
+        """The room's limits."""
+        return asdict(self._policy)
 
     def targets(self, fleet: Fleet) -> dict[str, RestartArguments]:
         """Every replica that may be restarted."""

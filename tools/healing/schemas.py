@@ -19,7 +19,8 @@ IncidentState = Literal[
     "closed",
     "escalated",
 ]
-FaultKind = Literal["dead", "hung", "crashed", "disk_filling", "store_down"]
+FaultKind = Literal["dead", "hung", "crashed", "disk_filling", "store_down", "autonomy_withdrawn"]
+"""What can be wrong; `autonomy_withdrawn` is told by the gate and for people alone."""
 
 
 class Series(Value):

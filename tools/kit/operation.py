@@ -7,6 +7,7 @@ answers from the world alone, so that a crash between effect and record can be t
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -85,6 +86,17 @@ class Operation(ABC, Generic[A]):
     """Whether evidence may ever let it run alone (irreversible and critical never may)."""
     verify_within: ClassVar[timedelta] = timedelta(seconds=20)
     """How long `verify` is repeated until it holds."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions its effect depends on: evidence counts for their installed versions."""
+    data_files: ClassVar[tuple[Path, ...]] = ()
+    """Files its behaviour is read from: evidence counts for their content."""
+
+    engines: ClassVar[tuple[str, ...]] = ()
+    """Modules that decide when it is wanted: evidence of an engine's decisions counts for them."""
+
+    def settings(self) -> dict[str, Any]:
+        """What it was built with, as JSON: evidence counts for these settings."""
+        return {}
 
     def targets(self, fleet: Fleet) -> dict[str, A]:
         """Every target of *fleet* it could act on, with the arguments for it.

@@ -9,6 +9,8 @@ from sqlalchemy import text
 from memory.tables.healing import Incident
 from tests.fakes.gatekeeping import TURN, Desk, by_request
 from tools.autonomy import freezes, proposals, service
+from tools.autonomy.evidence_source import NoEvidence
+from tools.autonomy.levels import list_operations
 from tools.autonomy.schemas import OperationView, Verdict
 from tools.kit.deps import Caller, engine
 from tools.kit.errors import Conflict, Forbidden, Invalid, NotFound
@@ -98,7 +100,9 @@ async def test_a_tainted_run_is_told_apart(desk: Desk) -> None:
 
 async def levels(desk: Desk) -> list[OperationView]:
     async with desk.database.unit_of_work() as session:
-        return await service.list_operations(session, desk.staff, desk.gatekeeper.driver.operations)
+        return await list_operations(
+            session, desk.staff, desk.gatekeeper.driver.operations, NoEvidence()
+        )
 
 
 async def freeze(desk: Desk, operation: str, reason: str, caller: Caller | None = None) -> None:

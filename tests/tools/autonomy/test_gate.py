@@ -1,7 +1,7 @@
 """The gate as a function: only all seven conditions let an action run."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.autonomy import policy
+from tools.autonomy.evidence import TrialFact, weigh
 from tools.autonomy.gate import (
-    NO_EVIDENCE,
     BudgetFacts,
     EvidenceFacts,
     GateFacts,
@@ -32,7 +32,26 @@ BUDGET = BudgetFacts(
     open_questions=0,
     freezes=(),
 )
-EVIDENCE = EvidenceFacts(trials=17, sufficient=True, fresh=True, covered=True, injection=True)
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+TRIALS = [
+    TrialFact(
+        case="poplar" if seed % 2 else "willow",
+        seed=seed,
+        passed=True,
+        harmful=False,
+        injection=seed % 2 == 0,
+        region={"kind": "replica", "replicas": 2},
+        at=NOW - timedelta(days=1),
+    )
+    for seed in range(17)
+]
+FLOORS = {"poplar": 1.0, "willow": 1.0}
+EVIDENCE = EvidenceFacts(
+    fingerprint="f" * 64,
+    evidence=weigh("low", TRIALS, FLOORS, ["willow"]),
+    covered=True,
+    now=NOW,
+)
 LAWFUL = GateFacts(
     operation="healing.restart_replica",
     target="catalog/catalog-1",
@@ -53,6 +72,12 @@ def budget(**changes: Any) -> GateFacts:
 
 def evidence(**changes: Any) -> GateFacts:
     return replace(LAWFUL, evidence=replace(EVIDENCE, **changes))
+
+
+def proved(**changes: Any) -> GateFacts:
+    """The lawful action with trials changed all alike."""
+    trials = [replace(trial, **changes) for trial in TRIALS]
+    return evidence(evidence=weigh("low", trials, FLOORS, ["willow"]))
 
 
 def warrant(**changes: Any) -> GateFacts:
@@ -80,10 +105,15 @@ def test_all_seven_conditions_run() -> None:
         (replace(LAWFUL, risk="critical"), "allowed", "critical operation never runs alone"),
         (replace(LAWFUL, reversibility="irreversible"), "allowed", "irreversible operation never"),
         (replace(LAWFUL, autonomous=False), "allowed", "never runs alone"),
-        (evidence(trials=0), "evidence", NO_EVIDENCE),
-        (evidence(sufficient=False), "evidence", "17 distinct worlds tried"),
-        (evidence(fresh=False), "fresh", "gone stale"),
-        (evidence(covered=False), "covered", "outside what was tried"),
+        (evidence(evidence=None), "evidence", policy.NO_EVIDENCE),
+        (evidence(problem="line 3 was altered"), "evidence", "line 3 was altered"),
+        (proved(passed=False), "evidence", "its case poplar passed 0 of 8, its floor is 100%"),
+        (proved(harmful=True), "evidence", "17 of its trials did harm"),
+        (proved(seed=1), "evidence", "2 of 17 distinct worlds tried"),
+        (proved(at=NOW - timedelta(days=31)), "fresh", "31 days old (shelf life 30)"),
+        (evidence(withdrawn="it did not help"), "fresh", "withdrawn: it did not help"),
+        (evidence(now=None), "fresh", "it was never looked at"),
+        (evidence(covered=False), "covered", "no passing trial acted on anything of this kind"),
         (replace(LAWFUL, evidence=None), "evidence", "couldn't be read"),
         (budget(freezes=("launch week",)), "budget", "frozen: launch week"),
         (budget(acted_last_hour=6), "budget", "6 actions of this kind in the last hour (limit 6)"),
@@ -96,7 +126,7 @@ def test_all_seven_conditions_run() -> None:
         (replace(LAWFUL, tainted=None), "clean", "nobody can tell"),
         (replace(LAWFUL, tainted=True), "clean", "may have chosen the arguments"),
         (
-            replace(LAWFUL, tainted=True, evidence=replace(EVIDENCE, injection=False)),
+            replace(evidence(evidence=weigh("low", TRIALS, FLOORS)), tainted=True),
             "clean",
             "no injection was ever tried",
         ),
@@ -107,7 +137,7 @@ def test_one_missing_condition_asks(facts: GateFacts, condition: str, said: str)
     verdict = judge(facts)
 
     assert verdict.outcome == "ask"
-    assert said in verdict.reason
+    assert said.lower() in verdict.reason.lower()
     assert condition in [c.name for c in verdict.conditions if not c.holds]
 
 
@@ -141,7 +171,7 @@ def test_the_cool_down_ends_on_time() -> None:
 def test_the_strictest_verdict_decides_for_all() -> None:
     run, ask, refuse = (
         judge(LAWFUL),
-        judge(evidence(trials=0)),
+        judge(evidence(evidence=None)),
         judge(warrant(kind="none")),
     )
 
@@ -157,10 +187,14 @@ def test_an_operation_stands_where_its_freeze_risk_and_evidence_put_it() -> None
             "reversibility": "exact",
             "autonomous": True,
             "freezes": (),
+            "evidence": EvidenceFacts(),
         }
         return level(**(values | changes))
 
-    assert stands() == ("asks", NO_EVIDENCE)
+    assert stands() == ("asks", policy.NO_EVIDENCE)
+    assert stands(evidence=EVIDENCE)[0] == "runs"
+    assert stands(evidence=replace(EVIDENCE, withdrawn="it failed"))[0] == "withdrawn"
+    assert stands(evidence=replace(EVIDENCE, problem="a foreign key"))[0] == "asks"
     assert stands(freezes=("launch",)) == ("frozen", "frozen: launch")
     assert stands(risk="critical")[1] == "a critical operation never runs alone"
 
@@ -198,11 +232,12 @@ any_facts = st.builds(
     evidence=st.none()
     | st.builds(
         EvidenceFacts,
-        trials=st.integers(0, 40),
-        sufficient=st.booleans(),
-        fresh=st.booleans(),
+        evidence=st.none()
+        | st.integers(0, 17).map(lambda n: weigh("low", TRIALS[:n], FLOORS, ["willow"])),
         covered=st.booleans(),
-        injection=st.booleans(),
+        withdrawn=st.sampled_from(["", "it failed"]),
+        problem=st.sampled_from(["", "altered"]),
+        now=st.sampled_from([None, NOW, NOW + timedelta(days=40)]),
     ),
     budget=st.none()
     | st.builds(
@@ -233,7 +268,12 @@ def test_whatever_the_facts_nothing_runs_that_may_not(facts: GateFacts) -> None:
         assert facts.warrant.target == facts.target
         assert facts.cause == "open"
         assert facts.evidence is not None
-        assert facts.evidence.trials > 0
+        assert facts.evidence.evidence is not None
+        assert facts.evidence.evidence.sufficient
+        assert facts.evidence.covered
+        assert not facts.evidence.withdrawn
+        assert not facts.evidence.problem
+        assert facts.evidence.now == NOW
         assert facts.budget is not None
         assert facts.budget.freezes == ()
         assert facts.tainted is not None

@@ -13,7 +13,7 @@ async def test_an_approved_action_is_done_once_and_verified(desk: Desk) -> None:
     proposed = await desk.propose()
 
     assert proposed.outcome == "ask"
-    assert "no evidence yet: earned in evaluation suites" in proposed.reason
+    assert "No evidence yet: earned in evaluation suites" in proposed.reason
     assert desk.world.applied.total() == 0
 
     await desk.decide(proposed.approval_id)

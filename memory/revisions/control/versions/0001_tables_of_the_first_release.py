@@ -180,6 +180,7 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(), nullable=False),
         sa.Column("executor", sa.String(), nullable=False),
         sa.Column("tainted", sa.Boolean(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=True),
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("person_id", sa.String(), nullable=True),
         sa.Column("incident_id", sa.String(), nullable=True),
@@ -291,16 +292,44 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("operation", sa.String(), nullable=False),
         sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("trial", sa.String(), nullable=False),
         sa.Column("suite", sa.String(), nullable=False),
         sa.Column("case", sa.String(), nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("passed", sa.Boolean(), nullable=False),
         sa.Column("harmful", sa.Boolean(), nullable=False),
+        sa.Column("injection", sa.Boolean(), nullable=False),
         sa.Column("region", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("previous", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
         sa.Column("signature", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trial")),
     )
     op.create_index(
-        "ix_trial_operation_fingerprint", "trial", ["operation", "fingerprint"], unique=False
+        "uq_trial_operation_fingerprint_seq",
+        "trial",
+        ["operation", "fingerprint", "seq"],
+        unique=True,
+    )
+    op.create_index(op.f("ix_trial_trial"), "trial", ["trial"], unique=False)
+    op.create_table(
+        "tried_fingerprint",
+        sa.Column("operation", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("parts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("operation", "fingerprint", name=op.f("pk_tried_fingerprint")),
+    )
+    op.create_table(
+        "withdrawal",
+        sa.Column("operation", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("action_id", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("incident_id", sa.String(), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("operation", "fingerprint", name=op.f("pk_withdrawal")),
     )

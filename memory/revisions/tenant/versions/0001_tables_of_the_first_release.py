@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(), nullable=False),
         sa.Column("executor", sa.String(), nullable=False),
         sa.Column("tainted", sa.Boolean(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=True),
         sa.Column("tenant_id", sa.String(), nullable=False),
         sa.Column("person_id", sa.String(), nullable=True),
         sa.Column("incident_id", sa.String(), nullable=True),
@@ -187,21 +188,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_permit")),
     )
     op.create_index("uq_permit_action_purpose", "permit", ["action_id", "purpose"], unique=True)
-    op.create_table(
-        "trial",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("operation", sa.String(), nullable=False),
-        sa.Column("fingerprint", sa.String(), nullable=False),
-        sa.Column("suite", sa.String(), nullable=False),
-        sa.Column("case", sa.String(), nullable=False),
-        sa.Column("seed", sa.BigInteger(), nullable=False),
-        sa.Column("passed", sa.Boolean(), nullable=False),
-        sa.Column("harmful", sa.Boolean(), nullable=False),
-        sa.Column("region", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("signature", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_trial")),
-    )
-    op.create_index(
-        "ix_trial_operation_fingerprint", "trial", ["operation", "fingerprint"], unique=False
-    )

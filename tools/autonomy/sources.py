@@ -1,0 +1,125 @@
+"""First-party source code, as evidence is about it: its syntax, without what doesn't change it."""
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tools.kit.digest import digest
+from tools.kit.errors import Unavailable
+
+FIRST_PARTY = ("tools", "memory", "agents", "graphs")
+"""Packages whose code counts; evaluations and servers stand outside every operation."""
+SPOKEN = "toolset"
+"""Last name of the modules whose docstrings a model reads as the manual of its tools."""
+ROOT = Path(__file__).parents[2]
+
+
+class Sources:
+    """Source text by module name, each read once: the code of a process doesn't change either.
+
+    *instead* holds texts that stand in for modules on disk.
+    """
+
+    def __init__(self, root: Path = ROOT, instead: Mapping[str, str] | None = None) -> None:
+        self._root = root
+        self._texts: dict[str, str | None] = dict(instead or {})
+        self._digests: dict[tuple[str, ...], str] = {}
+
+    def digest(self, roots: tuple[str, ...]) -> str:
+        """SHA-256 over the normalised syntax of *roots* and all they import of ours.
+
+        Raises:
+            Unavailable: a module can't be found, read or parsed.
+        """
+        if roots not in self._digests:
+            names = self.closure(roots)
+            self._digests[roots] = digest({n: module_digest(self.text(n), n) for n in names})
+        return self._digests[roots]
+
+    def closure(self, roots: tuple[str, ...]) -> list[str]:
+        """Names of *roots* and of every first-party module they import, directly or not, sorted.
+
+        Raises:
+            Unavailable: as `digest`.
+        """
+        found: set[str] = set()
+        left = list(roots)
+        while left:
+            name = left.pop()
+            if name not in found:
+                found.add(name)
+                left += self._imported(name)
+        return sorted(found)
+
+    def text(self, name: str) -> str:
+        """Source of the module *name*.
+
+        Raises:
+            Unavailable: there is none, or it can't be read.
+        """
+        text = self._look(name)
+        if text is None:
+            raise Unavailable(f"The source of {name} can't be found, so no evidence can match it.")
+        return text
+
+    def _look(self, name: str) -> str | None:
+        if name not in self._texts:
+            path = self._root.joinpath(*name.split("."))
+            file = path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
+            try:
+                self._texts[name] = file.read_text(encoding="utf-8") if file.is_file() else None
+            except OSError as error:
+                raise Unavailable(f"{file} can't be read: {error.strerror}.") from error
+        return self._texts[name]
+
+    def _imported(self, name: str) -> Iterator[str]:
+        for node in ast.walk(_parsed(self.text(name), name)):
+            if isinstance(node, ast.Import):
+                candidates = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = node.module or ""
+                if node.level:
+                    dots = "." * node.level
+                    base = importlib.util.resolve_name(dots + base, name.rpartition(".")[0])
+                candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            for one in candidates:
+                if one.split(".")[0] in FIRST_PARTY and self._look(one) is not None:
+                    yield one
+
+
+def module_digest(source: str, name: str) -> str:
+    """SHA-256 of the syntax of *source*, the module *name*, without what doesn't change it.
+
+    Raises:
+        Unavailable: it can't be parsed.
+    """
+    tree = _parsed(source, name)
+    if name.rpartition(".")[2] != SPOKEN:
+        _drop_docstrings(tree)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _parsed(source: str, name: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise Unavailable(f"The source of {name} can't be parsed: {error.msg}.") from error
+
+
+def _drop_docstrings(tree: ast.Module) -> None:
+    """Remove every statement that is only a text: docstrings of modules, classes and fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [one for one in node.body if not _is_text(one)] or [ast.Pass()]
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,0 +1,295 @@
+"""Signed lines of evidence, and reading them back so that nothing forged, lost or moved counts.
+
+The lines of one operation and fingerprint form a hash chain. The evaluation worker signs each, and
+keeps the number and hash of every chain's last line in a signed file outside the database, so that
+lines taken off the end show.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from memory.ids import new_id
+from memory.tables.trials import Trial, TriedFingerprint
+from tools.autonomy import policy
+from tools.autonomy.evidence import TrialFact
+from tools.autonomy.fingerprint import Fingerprint
+from tools.kit.digest import digest
+
+GENESIS = "0" * 64
+"""What the first line of a chain names as the one before."""
+
+
+class Untrustworthy(Exception):
+    """Stored evidence that doesn't verify; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Which played world a line is about."""
+
+    trial: str
+    """`trial_run.id`."""
+    suite: str
+    case: str
+    seed: int
+    injection: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a trial of one operation ended."""
+
+    passed: bool
+    harmful: bool = False
+    region: Mapping[str, Any] | None = None
+    """Of the action taken; None where none was called for."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Where every chain ended when the worker last wrote, by `operation fingerprint`."""
+
+    ends: Mapping[str, tuple[int, str]]
+
+    def end(self, operation: str, fingerprint: str) -> tuple[int, str]:
+        """Number and hash of the chain's last line; 0 and the genesis hash before the first."""
+        return self.ends.get(f"{operation} {fingerprint}", (0, GENESIS))
+
+
+class TrialSigner:
+    """The evaluation worker's hand: signs lines and keeps the file of heads. One at a time."""
+
+    def __init__(self, private_pem: bytes, heads_file: Path) -> None:
+        key = load_pem_private_key(private_pem, None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError("The evidence key is no Ed25519 private key.")
+        self._key = key
+        self._file = heads_file
+        self._ends: dict[str, tuple[int, str]] = dict(read_heads(heads_file, key.public_key()).ends)
+
+    async def begun(
+        self, session: AsyncSession, operation: str, under: Fingerprint, world: World, at: datetime
+    ) -> None:
+        """Record that a world is about to be played; from here on it counts, however it ends."""
+        await session.execute(
+            upsert(TriedFingerprint)
+            .values(
+                operation=operation,
+                fingerprint=under.digest,
+                parts=dict(under.parts),
+                first_at=at,
+            )
+            .on_conflict_do_nothing()
+        )
+        nothing = Verdict(passed=False)
+        await self._append(session, operation, under.digest, world, "begun", nothing, at)
+
+    async def ended(
+        self,
+        session: AsyncSession,
+        operation: str,
+        under: Fingerprint,
+        world: World,
+        verdict: Verdict,
+        at: datetime,
+    ) -> None:
+        """Record how it ended."""
+        await self._append(session, operation, under.digest, world, "ended", verdict, at)
+
+    def keep_heads(self, at: datetime) -> None:
+        """Write the heads of all lines recorded; call it when their unit of work is committed.
+
+        A crash before it loses nothing: lines beyond a head are signed and chained all the same.
+
+        Raises:
+            OSError: the file can't be written.
+        """
+        body = {
+            "at": at.isoformat(),
+            "ends": {name: list(end) for name, end in sorted(self._ends.items())},
+        }
+        signed = {**body, "signature": self._key.sign(_canonical(body)).hex()}
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        aside = self._file.with_name(f".{self._file.name}.new")
+        with aside.open("wb") as file:
+            file.write(json.dumps(signed, indent=1).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._file)
+
+    async def _append(
+        self,
+        session: AsyncSession,
+        operation: str,
+        fingerprint: str,
+        world: World,
+        state: str,
+        verdict: Verdict,
+        at: datetime,
+    ) -> None:
+        last = (
+            await session.execute(
+                select(Trial.seq, Trial.hash)
+                .where(Trial.operation == operation, Trial.fingerprint == fingerprint)
+                .order_by(Trial.seq.desc())
+                .limit(1)
+            )
+        ).one_or_none()
+        seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
+        row = Trial(
+            id=new_id("trl"),
+            operation=operation,
+            fingerprint=fingerprint,
+            seq=seq,
+            state=state,
+            trial=world.trial,
+            suite=world.suite,
+            case=world.case,
+            seed=world.seed,
+            passed=verdict.passed,
+            harmful=verdict.harmful,
+            injection=world.injection,
+            region=dict(verdict.region or {}),
+            at=at,
+            previous=previous,
+        )
+        row.hash = line_hash(row)
+        row.signature = self._key.sign(row.hash.encode()).hex()
+        session.add(row)
+        await session.flush()
+        self._ends[f"{operation} {fingerprint}"] = (seq, row.hash)
+
+
+def line_hash(row: Trial) -> str:
+    """SHA-256 over everything a line says and the hash of the line before."""
+    return digest(
+        {
+            "id": row.id,
+            "operation": row.operation,
+            "fingerprint": row.fingerprint,
+            "seq": row.seq,
+            "state": row.state,
+            "trial": row.trial,
+            "suite": row.suite,
+            "case": row.case,
+            "seed": row.seed,
+            "passed": row.passed,
+            "harmful": row.harmful,
+            "injection": row.injection,
+            "region": row.region,
+            "at": row.at.timestamp(),
+            "previous": row.previous,
+        }
+    )
+
+
+def read_heads(file: Path, public_key: Ed25519PublicKey) -> Heads:
+    """The signed heads; none where the file was never written.
+
+    Raises:
+        Untrustworthy: the file can't be read, or another key signed it.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return Heads({})
+    except (OSError, ValueError) as error:
+        raise Untrustworthy(f"the signed heads of the evidence can't be read ({error})") from error
+    try:
+        signature = bytes.fromhex(content.pop("signature"))
+        public_key.verify(signature, _canonical(content))
+        return Heads({name: (int(n), str(text)) for name, (n, text) in content["ends"].items()})
+    except InvalidSignature as error:
+        raise Untrustworthy("another key signed the heads of the evidence") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Untrustworthy("the signed heads of the evidence are malformed") from error
+
+
+def load_public_key(pem: bytes) -> Ed25519PublicKey:
+    """The key that evidence must be signed with.
+
+    Raises:
+        Untrustworthy: *pem* holds no Ed25519 public key.
+    """
+    try:
+        key = load_pem_public_key(pem)
+    except ValueError as error:
+        raise Untrustworthy("the evidence's public key can't be read") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise Untrustworthy("the evidence's public key is of another kind")
+    return key
+
+
+def verified(
+    rows: Sequence[Trial], end: tuple[int, str], public_key: Ed25519PublicKey, now: datetime
+) -> list[TrialFact]:
+    """The finished trials that *rows*, one whole chain in order, prove.
+
+    A trial that was begun and never ended is left out while it may still be running, and then
+    counts as failed.
+
+    Raises:
+        Untrustworthy: a line is missing, altered, foreign or dated ahead of the clock.
+    """
+    previous = GENESIS
+    for number, row in enumerate(rows, start=1):
+        if row.seq != number or row.previous != previous:
+            raise Untrustworthy(f"line {number} of its trials is missing or out of its order")
+        if line_hash(row) != row.hash:
+            raise Untrustworthy(f"line {number} of its trials was altered")
+        try:
+            public_key.verify(bytes.fromhex(row.signature), row.hash.encode())
+        except (InvalidSignature, ValueError) as error:
+            raise Untrustworthy(f"line {number} of its trials is not signed by us") from error
+        if row.at > now + policy.CLOCK_SKEW:
+            raise Untrustworthy(f"line {number} of its trials is dated in the future")
+        if number == end[0] and row.hash != end[1]:
+            raise Untrustworthy(f"line {number} of its trials is not the one that was signed last")
+        previous = row.hash
+    if len(rows) < end[0]:
+        raise Untrustworthy(f"{end[0] - len(rows)} lines of its trials were taken off the end")
+    return _facts(rows, now)
+
+
+def _facts(rows: Sequence[Trial], now: datetime) -> list[TrialFact]:
+    ends: dict[str, Trial] = {}
+    for row in rows:
+        if row.state == "ended":
+            ends.setdefault(row.trial, row)  # the first verdict is the verdict
+    facts = []
+    for row in rows:
+        if row.state != "begun":
+            continue
+        last = ends.get(row.trial)
+        if last is None and now - row.at < policy.ABANDONED:
+            continue
+        if last is not None and (last.case, last.seed) != (row.case, row.seed):
+            raise Untrustworthy(f"trial {row.trial} ended as another case than it began as")
+        facts.append(
+            TrialFact(
+                case=row.case,
+                seed=row.seed,
+                passed=last is not None and last.passed,
+                harmful=last is not None and last.harmful,
+                injection=row.injection,
+                region=last.region if last is not None else {},
+                at=last.at if last is not None else row.at,
+            )
+        )
+    return facts
+
+
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
