@@ -10,11 +10,12 @@ from typing import Any
 
 import structlog
 
+from tools.healing.acting_alone import ActingAlone
 from tools.healing.case_ends import CaseEnds
 from tools.healing.case_words import how, process_of, resolution, vanished, well, when_again
 from tools.healing.diagnosis import figures
 from tools.healing.driving import ReadyWork
-from tools.healing.findings import Picture
+from tools.healing.findings import STORE, Picture
 from tools.healing.incidents import Case
 from tools.healing.policy import HealingPolicy
 from tools.healing.probes import Round
@@ -22,8 +23,9 @@ from tools.healing.proposing import CALL_SECONDS, ProposalStore, Proposer
 from tools.healing.remedies import cannot_ask, remedy
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
-from tools.kit.gatekeeper import Gatekeeper, Settled
+from tools.kit.gatekeeper import Gatekeeper, Intention, Settled
 from tools.kit.infrastructure import Fleet
+from tools.kit.standing import StandingPermits
 
 BEGUN = frozenset({"intended", "applied", "not_helped", "undoing"})
 MOST_SYMPTOMS = 12
@@ -44,6 +46,7 @@ class CaseSteps:
         clock: Clock,
         policy: HealingPolicy,
         alert: Callable[[str, Case, str], None],
+        standing: StandingPermits | None = None,
     ) -> None:
         self._gatekeeper = gatekeeper
         self._store = store
@@ -55,6 +58,11 @@ class CaseSteps:
             ends=self._ends,
             clock=clock,
             policy=policy,
+        )
+        self._alone = (
+            ActingAlone(standing, work=work, ends=self._ends, clock=clock, policy=policy)
+            if standing is not None
+            else None
         )
         self._work = work
         self._clock = clock
@@ -96,7 +104,9 @@ class CaseSteps:
             case "open" | "explained" | "waiting":
                 self._plan(case, at, picture, now, fleet, reachable=reachable)
             case "asking" | "acting":
-                if reachable:
+                if self._alone is not None and case.acts_alone:
+                    self._spawn(case, self._follow_alone(case, self._alone))
+                elif reachable:
                     self._spawn(case, self._follow(case))
             case "verifying":
                 self._verify(case, at, picture, now, gone=gone, reachable=reachable)
@@ -164,14 +174,35 @@ class CaseSteps:
                 again=False,
             )
             return
+        process = process_of(picture, case)
         if not reachable:
-            if case.state != "waiting":
-                case.move("waiting", at, "waiting", cannot_ask(intention))
+            self._without_store(case, at, intention, picture, process)
             return
         if case.retry_at is not None and at < case.retry_at:
             return
-        process = process_of(picture, case)
         self._spawn(case, self._proposer.propose(case, intention, process))
+
+    def _without_store(
+        self, case: Case, at: datetime, intention: Intention, picture: Picture, process: str
+    ) -> None:
+        """Act under a standing permit once the database is found to be down; else wait."""
+        if self._alone is not None and picture.finding("store_down", STORE) is not None:
+            if case.retry_at is None or at >= case.retry_at:
+                self._spawn(case, self._act_alone(case, self._alone, intention, process))
+        elif case.state != "waiting":
+            case.move("waiting", at, "waiting", cannot_ask(intention))
+
+    async def _act_alone(
+        self, case: Case, alone: ActingAlone, intention: Intention, process: str
+    ) -> None:
+        settled = await alone.act(case, intention, process)
+        if settled is not None:
+            self._became(case, "", settled)
+
+    async def _follow_alone(self, case: Case, alone: ActingAlone) -> None:
+        settled = await alone.follow(case)
+        if settled is not None:
+            self._became(case, "", settled)
 
     def _wait_for_store(self, case: Case, at: datetime) -> None:
         if case.state != "waiting":

@@ -6,6 +6,7 @@ back as ready work. Nothing is applied twice, because the kit observes the world
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import structlog
@@ -20,6 +21,9 @@ RETRY_SECONDS = 5.0
 LATELY_SECONDS = 10.0
 """How long after an action a new process is taken for its doing: a few rounds."""
 RESULTS_KEPT = 200
+
+Drive = Callable[[str], Awaitable[Settled]]
+"""Brings the action with this id to its end."""
 
 log = structlog.get_logger(__name__)
 
@@ -81,11 +85,16 @@ class ReadyWork:
                 if self._retry_at.get((action_id, purpose), 0.0) <= now:
                     self.begin(action_id, purpose)
 
-    def begin(self, action_id: str, purpose: Purpose) -> asyncio.Task[Settled | None]:
-        """Drive an action in a task of its own; one already under way is answered as it is."""
+    def begin(
+        self, action_id: str, purpose: Purpose, drive: Drive | None = None
+    ) -> asyncio.Task[Settled | None]:
+        """Drive an action in a task of its own; one already under way is answered as it is.
+
+        *drive* takes the gatekeeper's place where the store is away.
+        """
         key = (action_id, purpose)
         if key not in self._under_way:
-            task = asyncio.create_task(self._drive(action_id, purpose))
+            task = asyncio.create_task(self._drive(action_id, purpose, drive))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         return self._under_way[key]
@@ -96,9 +105,12 @@ class ReadyWork:
         if self._under_way:
             await asyncio.wait(self.tasks)
 
-    async def _drive(self, action_id: str, purpose: Purpose) -> Settled | None:
+    async def _drive(self, action_id: str, purpose: Purpose, drive: Drive | None) -> Settled | None:
         try:
-            settled = await self._gatekeeper.drive(action_id, purpose)
+            if drive is not None:
+                settled = await drive(action_id)
+            else:
+                settled = await self._gatekeeper.drive(action_id, purpose)
         except Conflict as conflict:
             log.info("action.not_begun", action=action_id, reason=conflict.message)
         except CapabilityError as error:

@@ -154,6 +154,12 @@ class Case:
         return list(dict.fromkeys(named))
 
     @property
+    def acts_alone(self) -> bool:
+        """Whether the latest proposed action goes by a standing permit, not by the database."""
+        event = self.last(*ASKED)
+        return bool(event and event.data.get("standing"))
+
+    @property
     def acted(self) -> int:
         """How many actions were begun for it."""
         return self.count("acting")

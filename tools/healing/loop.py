@@ -5,6 +5,7 @@ action: whatever may take long runs in a task of its own, at most one per incide
 passes over an incident whose task is still under way.
 
     explained -> waiting (no database) -> asking -> acting -> verifying -> closed
+    waiting -> acting (the database is down, and a standing permit lets it)
     any of them -> closed (the fault went away by itself) | escalated (a person is called)
 """
 
@@ -34,6 +35,7 @@ from tools.kit.clock import Clock
 from tools.kit.deps import Caller
 from tools.kit.gatekeeper import Gatekeeper
 from tools.kit.infrastructure import Fleet, Infrastructure
+from tools.kit.standing import StandingPermits
 
 HISTORY = 30
 """Rounds kept: a minute at the usual period, more than any threshold looks back."""
@@ -58,8 +60,10 @@ class HealingLoop:
         local: LocalStore,
         clock: Clock,
         policy: HealingPolicy,
+        standing: StandingPermits | None = None,
     ) -> None:
         self._infrastructure = infrastructure
+        self._standing = standing
         self._store = store
         self._local = local
         self._clock = clock
@@ -82,6 +86,7 @@ class HealingLoop:
             clock=clock,
             policy=policy,
             alert=self._keeper.alert,
+            standing=standing,
         )
 
     @property
@@ -93,12 +98,22 @@ class HealingLoop:
     def problems(self) -> list[str]:
         """What the healer could not see or write."""
         seen = list(self._rounds[-1].problems) if self._rounds else []
-        return seen + self._keeper.problems
+        alone = self._standing.problems if self._standing is not None else []
+        return seen + self._keeper.problems + alone
 
     @property
     def store_reachable(self) -> bool:
         """Whether the control database answered in the newest round."""
         return bool(self._rounds and self._rounds[-1].store and self._rounds[-1].store.reachable)
+
+    @property
+    def _may_ask(self) -> bool:
+        """Whether the database can be asked, and knows all that happened without it.
+
+        Before the first contact an older incident of the same fault may be stored.
+        """
+        owes = self._standing is not None and self._standing.owes
+        return self.store_reachable and self._keeper.met_store and not owes
 
     async def start(self) -> None:
         """Take over what the last healer left: from files, and from the database if it answers."""
@@ -192,8 +207,7 @@ class HealingLoop:
                     now,
                     fleet,
                     overtaken=self._book.overtaker(case, picture),
-                    # Before the first contact an older incident of the same fault may be stored.
-                    reachable=self.store_reachable and self._keeper.met_store,
+                    reachable=self._may_ask,
                 )
         self._book.settle()
         self._last = (picture, fleet)

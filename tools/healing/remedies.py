@@ -41,9 +41,10 @@ def asked_for(intention: Intention) -> str:
     return f"Archive old data of {arguments['service']}"
 
 
-def cannot_ask(intention: Intention) -> str:
-    """What a person reads while the database is down."""
+def cannot_ask(intention: Intention, why: str = "") -> str:
+    """What a person reads while the database is down; *why* nothing permits it beforehand."""
+    because = f" ({why})" if why else ""
     return (
         f"{asked_for(intention)}: that would be the thing to do, but the database is down. Nobody "
-        "can be asked and nothing is carried out; this waits until it is back."
+        f"can be asked and nothing is carried out{because}; this waits until it is back."
     )

@@ -1,0 +1,233 @@
+"""Issues standing permits while the database is there, and takes back those nothing carries.
+
+One turn reads everything under the folder's lock: who approved what in advance, what is frozen,
+what the budget stands at. Written last is what was known, which lists the permits that count.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from memory import audit
+from memory.database import Database
+from memory.ids import new_id
+from tools.autonomy import policy
+from tools.autonomy.repository import AutonomyRepository
+from tools.autonomy.standing_folder import Found, StandingFolder
+from tools.autonomy.standing_lock import held
+from tools.autonomy.standing_repository import StandingRepository
+from tools.autonomy.standing_rules import LOOK_BACK, never
+from tools.autonomy.standing_schemas import Basis, LastKnown, StandingPermit
+from tools.kit.infrastructure import Fleet
+from tools.kit.operation import Operation, OperationContext
+
+RENEW_BEFORE = policy.STANDING_PERMIT_FOR / 2
+"""A permit with less than this left is replaced by a new one."""
+ACTOR = "engine:healer"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Warranted:
+    """What a permit may be issued for: one operation on one target."""
+
+    tenant_id: str
+    region: dict[str, Any]
+    fingerprint: str
+    basis: Basis
+
+
+class EarnedInAdvance(Protocol):
+    """Evidence as renewal meets it: whether the gate would let an operation run on a target."""
+
+    async def would_run(
+        self, operation: Operation[Any], target: str, fleet: Fleet
+    ) -> Warranted | None:
+        """What a permit would rest on; None where the gate would ask."""
+        ...
+
+
+class Renewal:
+    """Keeps the folder's permits true to the database."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: StandingFolder,
+        operations: Mapping[str, Operation[Any]],
+        context: OperationContext,
+        earned: EarnedInAdvance | None = None,
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._operations = operations
+        self._context = context
+        self._earned = earned
+
+    async def renew(self) -> None:
+        """Issue, keep or take back each permit, and write down what is known now.
+
+        Raises:
+            StoreError: the database is away; every permit stays as it is.
+            OSError: the folder can't be written.
+        """
+        now = self._context.clock.now()
+        async with held(self._folder.path):
+            async with self._database.unit_of_work() as session:
+                wanted = await self._wanted(session, now)
+                files = await asyncio.to_thread(self._folder.permits)
+                used = await StandingRepository(session).used(
+                    [found.permit.id for found in files if found.permit]
+                )
+                kept, gone = _sorted(files, wanted, used, now)
+                fresh = [
+                    _permit(key, warranted, now)
+                    for key, warranted in wanted.items()
+                    if key not in {(p.operation, p.target) for p in kept}
+                ]
+                await _audit(session, fresh, gone, now)
+                known = await _known(session, [*kept, *fresh], now)
+            await asyncio.to_thread(self._write, fresh, gone, known)
+
+    async def _wanted(
+        self, session: AsyncSession, now: datetime
+    ) -> dict[tuple[str, str], Warranted]:
+        """What a permit is called for, by operation and target; nothing that is frozen."""
+        fleet = self._context.infrastructure.fleet()
+        repository = AutonomyRepository(session)
+        frozen = {freeze.operation for freeze in await repository.freezes()}
+        approvals = await StandingRepository(session).active(now)
+        names = await repository.names(a.person_id for a in approvals)
+        wanted: dict[tuple[str, str], Warranted] = {}
+        for name in policy.STANDING:
+            operation = self._operations.get(name)
+            if operation is None or never(operation) or frozen & {name, policy.CHANGE_FREEZE}:
+                continue
+            for target in operation.targets(fleet):
+                row = next(
+                    (a for a in approvals if (a.operation, a.target) == (name, target)), None
+                )
+                if row is not None:
+                    by = names.get(row.person_id, "somebody who is gone")
+                    basis = Basis(
+                        kind="approval",
+                        id=row.id,
+                        granted_by=row.person_id,
+                        text=f"approved in advance by {by} ({row.id})",
+                    )
+                    region = {"adapter": fleet.environment}
+                    wanted[name, target] = Warranted(row.tenant_id, region, "", basis)
+                elif self._earned is not None:
+                    found = await self._earned.would_run(operation, target, fleet)
+                    if found is not None:
+                        wanted[name, target] = found
+        return wanted
+
+    def _write(
+        self, fresh: list[StandingPermit], gone: list[tuple[Found, str]], known: LastKnown
+    ) -> None:
+        for found, why in gone:
+            if found.permit is None:
+                log.warning("standing.permit_refused", file=found.path.name, why=why)
+                found.path.replace(found.path.with_name(f"{found.path.name}.refused"))
+            else:
+                self._folder.remove(found.permit.id)
+        self._folder.trust(known.at)
+        for permit in fresh:
+            self._folder.write(permit)
+        self._folder.write_known(known)
+
+
+def _sorted(
+    files: list[Found],
+    wanted: Mapping[tuple[str, str], Warranted],
+    used: frozenset[str],
+    now: datetime,
+) -> tuple[list[StandingPermit], list[tuple[Found, str]]]:
+    """Permits to keep, one for each operation and target, and files that go, with why."""
+    kept: dict[tuple[str, str], StandingPermit] = {}
+    gone = []
+    for found in files:
+        permit = found.permit
+        if permit is None:
+            gone.append((found, found.problem))
+            continue
+        key = (permit.operation, permit.target)
+        if why := _outdated(permit, wanted.get(key), used, now):
+            gone.append((found, why))
+        elif key in kept:
+            gone.append((found, "there is another one"))
+        else:
+            kept[key] = permit
+    return list(kept.values()), gone
+
+
+def _outdated(
+    permit: StandingPermit, warranted: Warranted | None, used: frozenset[str], now: datetime
+) -> str:
+    if permit.id in used:
+        return "it was used"
+    if warranted is None:
+        return "nothing carries it any more"
+    carried = Warranted(permit.tenant_id, permit.region, permit.fingerprint, permit.basis)
+    if carried != warranted:
+        return "it rests on something else now"
+    if permit.issued_at > now:
+        return "it is from the future"
+    return "it is renewed" if permit.expires_at - now < RENEW_BEFORE else ""
+
+
+def _permit(key: tuple[str, str], warranted: Warranted, now: datetime) -> StandingPermit:
+    return StandingPermit(
+        id=new_id("per"),
+        operation=key[0],
+        target=key[1],
+        tenant_id=warranted.tenant_id,
+        region=warranted.region,
+        fingerprint=warranted.fingerprint,
+        basis=warranted.basis,
+        issued_at=now,
+        expires_at=now + policy.STANDING_PERMIT_FOR,
+    )
+
+
+async def _known(session: AsyncSession, permits: list[StandingPermit], now: datetime) -> LastKnown:
+    repository = StandingRepository(session)
+    return LastKnown(
+        at=now,
+        permits=[permit.id for permit in permits],
+        effects=await repository.effects(now - LOOK_BACK),
+        unhelpful=await repository.unhelpful(now - timedelta(days=1)),
+        at_work=await AutonomyRepository(session).at_work(),
+        held=await repository.held(),
+    )
+
+
+async def _audit(
+    session: AsyncSession, fresh: list[StandingPermit], gone: list[tuple[Found, str]], now: datetime
+) -> None:
+    for permit in fresh:
+        await audit.append(
+            session,
+            at=now,
+            actor=ACTOR,
+            kind="standing.permit_issued",
+            subject=permit.id,
+            body=permit.model_dump(mode="json", exclude={"id"}),
+        )
+    for found, why in gone:
+        refused = found.permit is None
+        await audit.append(
+            session,
+            at=now,
+            actor=ACTOR,
+            kind="standing.permit_refused" if refused else "standing.permit_removed",
+            subject=found.path.stem,
+            body={"why": why},
+        )

@@ -1,0 +1,79 @@
+"""Values of standing approvals and permits."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from tools.kit.operation import Value
+
+BasisKind = Literal["approval", "evidence"]
+
+
+class Basis(Value):
+    """What a standing permit rests on."""
+
+    kind: BasisKind
+    id: str
+    """The standing approval, or the fingerprint of the evidence."""
+    granted_by: str
+    """The person who approved in advance, or `gate`."""
+    text: str
+    """In a clause, such as `approved in advance by Ana (sta-7k2m9qh4xw3c)`."""
+
+
+class StandingPermit(Value):
+    """The right to run one operation on one target once, while the database is away."""
+
+    id: str
+    operation: str
+    target: str
+    tenant_id: str
+    region: dict[str, Any]
+    """What the plan's region must agree with, such as the adapter and the kind of service."""
+    fingerprint: str
+    """What evidence it rests on is about; empty under a person's approval."""
+    basis: Basis
+    issued_at: datetime
+    expires_at: datetime
+
+
+class Effect(Value):
+    """One effect that counts against a budget."""
+
+    operation: str
+    target: str
+    at: datetime
+
+
+class LastKnown(Value):
+    """What the database said when it was last asked: the budget and the bounds of acting alone."""
+
+    at: datetime
+    permits: list[str]
+    """Ids of the standing permits that were good then; no other is."""
+    effects: list[Effect]
+    """Effects begun within the longest span a budget looks back on."""
+    unhelpful: list[Effect]
+    """Actions that ended within a day without having helped."""
+    at_work: int
+    """Actions begun and not ended."""
+    held: dict[str, str]
+    """Targets held by open actions, each with that action's state."""
+
+
+class StandingView(Value):
+    """A standing approval as people and programs see it."""
+
+    id: str
+    operation: str
+    title: str
+    """What a person calls the operation."""
+    target: str
+    reason: str
+    given_by: str
+    """Name of the person who gave it."""
+    given_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    revoked_by: str | None
+    """Name of the person who revoked it."""
+    state: Literal["active", "frozen", "expired", "revoked"]
