@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import MetaData
 
 import memory.tables.autonomy
+import memory.tables.evidence
 import memory.tables.healing
 import memory.tables.identity
 import memory.tables.leases
