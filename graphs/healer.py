@@ -18,6 +18,7 @@ import structlog
 from graphs.evidence import stored_evidence
 from graphs.logs import configure_logging
 from graphs.settings import Settings, read_settings
+from graphs.standing import StandingWatch, standing_watch
 from memory import audit, audit_unsent
 from memory.audit_unsent import UnsentRows
 from memory.database import Databases
@@ -44,6 +45,8 @@ SEND_SECONDS = 5.0
 SIGN_SECONDS = 10.0
 """How many seconds of audit rows a truncation may hide."""
 FORGET_SECONDS = 600.0
+STAND_SECONDS = 1.0
+"""How late a standing permit follows what carries it, and the journal a database that is back."""
 THREADS = 24
 AWAY_SECONDS = 1.0
 """How often to look again whether the database is back."""
@@ -63,6 +66,7 @@ class Healer:
     settings: Settings
     policy: HealingPolicy
     clock: Clock
+    standing: StandingWatch | None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look after the fleet until *stop* is set; actions under way are finished first."""
@@ -76,6 +80,8 @@ class Healer:
                 (FORGET_SECONDS, "forget_signals", self._forget),
             )
         ]
+        if self.standing is not None:
+            chores.append(asyncio.create_task(self._stand(self.standing, stop)))
         try:
             await self.loop.run(stop)
         finally:
@@ -96,6 +102,12 @@ class Healer:
             with contextlib.suppress(TimeoutError):
                 pause = seconds if reachable else min(seconds, AWAY_SECONDS)
                 await asyncio.wait_for(stop.wait(), timeout=pause)
+
+    async def _stand(self, standing: StandingWatch, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await standing.turn(reachable=self.loop.store_reachable)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), timeout=STAND_SECONDS)
 
     async def _attempt(self, name: str, chore: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -146,23 +158,29 @@ def compose(
     )
     databases = Databases(settings.control_url, pool_size=3, tenants_kept=1)
     database = HealerDatabase(databases.control)
+    operations = build_operations(archive_folder=settings.archive_folder)
+    context = OperationContext(infrastructure=fleet, clock=time)
+    evidence = stored_evidence(settings, databases.control, fleet, time)
+    caller = FirstTenant(databases)
     gatekeeper = Gatekeeping(
         databases.control,
-        build_operations(archive_folder=settings.archive_folder),
-        OperationContext(infrastructure=fleet, clock=time),
+        operations,
+        context,
         AutonomyConfig(locks=home.locks, approval_for=timedelta(minutes=settings.approval_minutes)),
-        stored_evidence(settings, databases.control, fleet, time),
+        evidence,
     )
+    standing = standing_watch(home, databases.control, operations, context, evidence, caller)
     loop = HealingLoop(
         infrastructure=fleet,
         gatekeeper=gatekeeper,
-        caller=FirstTenant(databases),
+        caller=caller,
         store=database,
         local=LocalStore(home.healer, home.logs / "alerts.log"),
         clock=time,
         policy=limits,
+        standing=standing.hands if standing is not None else None,
     )
-    return Healer(loop, databases, database, settings, limits, time)
+    return Healer(loop, databases, database, settings, limits, time, standing)
 
 
 class FirstTenant:

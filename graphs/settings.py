@@ -80,6 +80,11 @@ class Home:
         return self.path / "evidence"
 
     @property
+    def standing(self) -> Path:
+        """Standing permits, and the journal of what was done while the database was away."""
+        return self.path / "standing"
+
+    @property
     def archive(self) -> Path:
         """Where archived files go unless `ACADEMY_ARCHIVE` names another filesystem."""
         return self.path / "archive"

@@ -34,7 +34,7 @@ EMBEDDED_SECONDS = 90.0
 """Crash recovery of the embedded server's log takes seconds; this allows for a slow disk."""
 EXTERNAL_SECONDS = 10.0
 POLL_SECONDS = 0.05
-KEYS = ("audit", "evidence")
+KEYS = ("audit", "evidence", "standing")
 """What is signed: heads of the audit log, and trials by the evaluation worker alone."""
 KEY_NAME = "command line"
 

@@ -5,7 +5,7 @@ The same driver as everywhere, over the journal instead of the database. Whateve
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ EXECUTOR = "healer"
 log = structlog.get_logger(__name__)
 
 
+def _unknown(_: Operation[Any]) -> str:
+    return ""
+
+
 class StandingHands:
     """The healer's hands without the database."""
 
@@ -48,12 +52,19 @@ class StandingHands:
         operations: Mapping[str, Operation[Any]],
         context: OperationContext,
         locks: Path,
+        fingerprint: Callable[[Operation[Any]], str] = _unknown,
     ) -> None:
+        """Over one home's *folder* and *journal*.
+
+        *fingerprint* tells what evidence on an operation would be about in this process; empty
+        where it can't, and then no permit that rests on evidence is good.
+        """
+        self._fingerprint = fingerprint
         self.folder = folder
         self.journal = journal
         self._operations = operations
         self._context = context
-        self._clock = context.clock
+        self.clock = context.clock
         self.ledger = JournalLedger(journal, folder, context.clock, self._allow)
         self.driver = Driver(
             ledger=self.ledger, operations=operations, context=context, locks=locks
@@ -122,7 +133,7 @@ class StandingHands:
         Raises:
             OSError: the disk refuses.
         """
-        self.folder.seen(self._clock.now())
+        self.folder.seen(self.clock.now())
 
     def _look(self, prepared: Prepared) -> StandingPermit:
         with self.folder.alone():
@@ -134,7 +145,7 @@ class StandingHands:
         Raises:
             Conflict: none does; the message is a clause that says why.
         """
-        action, now = prepared.action, self._clock.now()
+        action, now = prepared.action, self.clock.now()
         operation, target = action["operation"], action["target"]
         if reading.problem:
             raise Conflict(f"the journal can't be trusted: {reading.problem}")
@@ -183,12 +194,25 @@ class StandingHands:
                 action["target"],
             ):
                 continue
-            elif not (problem := unfit(found.permit, prepared.plan, known, used, now)):
+            elif not (
+                problem := unfit(
+                    found.permit,
+                    prepared.plan,
+                    known=known,
+                    used=used,
+                    fingerprint=self._now_about(found.permit),
+                    now=now,
+                )
+            ):
                 return found.permit
             log.warning("standing.permit_not_accepted", file=found.path.name, why=problem)
             why = why or problem
         none = f"nobody permitted {action['operation']} on {action['target']} in advance"
         raise Conflict(f"{none} ({why})" if why else none)
+
+    def _now_about(self, permit: StandingPermit) -> str:
+        operation = self._operations[permit.operation]
+        return self._fingerprint(operation) if permit.fingerprint else ""
 
     def _kept_outcome(self, action_id: str) -> Settled | None:
         for path in self.journal.kept():

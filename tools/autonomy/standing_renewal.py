@@ -22,8 +22,7 @@ from tools.autonomy.standing_folder import Found, StandingFolder
 from tools.autonomy.standing_lock import held
 from tools.autonomy.standing_repository import StandingRepository
 from tools.autonomy.standing_rules import LOOK_BACK, never
-from tools.autonomy.standing_schemas import Basis, LastKnown, StandingPermit
-from tools.kit.infrastructure import Fleet
+from tools.autonomy.standing_schemas import Basis, Covered, LastKnown, StandingPermit
 from tools.kit.operation import Operation, OperationContext
 
 RENEW_BEFORE = policy.STANDING_PERMIT_FOR / 2
@@ -34,21 +33,19 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Warranted:
-    """What a permit may be issued for: one operation on one target."""
+class Carried:
+    """What carries a permit, of whatever target."""
 
     tenant_id: str
-    region: dict[str, Any]
+    covered: list[Covered]
     fingerprint: str
     basis: Basis
 
 
 class EarnedInAdvance(Protocol):
-    """Evidence as renewal meets it: whether the gate would let an operation run on a target."""
+    """Evidence as renewal meets it."""
 
-    async def would_run(
-        self, operation: Operation[Any], target: str, fleet: Fleet
-    ) -> Warranted | None:
+    async def would_run(self, operation: Operation[Any]) -> Carried | None:
         """What a permit would rest on; None where the gate would ask."""
         ...
 
@@ -78,33 +75,44 @@ class Renewal:
             OSError: the folder can't be written.
         """
         now = self._context.clock.now()
+        earned = await self._earned_now()
         async with held(self._folder.path):
             async with self._database.unit_of_work() as session:
-                wanted = await self._wanted(session, now)
+                wanted = await self._wanted(session, earned, now)
                 files = await asyncio.to_thread(self._folder.permits)
                 used = await StandingRepository(session).used(
                     [found.permit.id for found in files if found.permit]
                 )
                 kept, gone = _sorted(files, wanted, used, now)
                 fresh = [
-                    _permit(key, warranted, now)
-                    for key, warranted in wanted.items()
+                    _permit(key, carried_by, now)
+                    for key, carried_by in wanted.items()
                     if key not in {(p.operation, p.target) for p in kept}
                 ]
                 await _audit(session, fresh, gone, now)
                 known = await _known(session, [*kept, *fresh], now)
             await asyncio.to_thread(self._write, fresh, gone, known)
 
+    async def _earned_now(self) -> dict[str, Carried]:
+        if self._earned is None:
+            return {}
+        found = {
+            name: await self._earned.would_run(self._operations[name])
+            for name in policy.STANDING
+            if name in self._operations
+        }
+        return {name: carried for name, carried in found.items() if carried is not None}
+
     async def _wanted(
-        self, session: AsyncSession, now: datetime
-    ) -> dict[tuple[str, str], Warranted]:
+        self, session: AsyncSession, earned: Mapping[str, Carried], now: datetime
+    ) -> dict[tuple[str, str], Carried]:
         """What a permit is called for, by operation and target; nothing that is frozen."""
         fleet = self._context.infrastructure.fleet()
         repository = AutonomyRepository(session)
         frozen = {freeze.operation for freeze in await repository.freezes()}
         approvals = await StandingRepository(session).active(now)
         names = await repository.names(a.person_id for a in approvals)
-        wanted: dict[tuple[str, str], Warranted] = {}
+        wanted: dict[tuple[str, str], Carried] = {}
         for name in policy.STANDING:
             operation = self._operations.get(name)
             if operation is None or never(operation) or frozen & {name, policy.CHANGE_FREEZE}:
@@ -121,12 +129,10 @@ class Renewal:
                         granted_by=row.person_id,
                         text=f"approved in advance by {by} ({row.id})",
                     )
-                    region = {"adapter": fleet.environment}
-                    wanted[name, target] = Warranted(row.tenant_id, region, "", basis)
-                elif self._earned is not None:
-                    found = await self._earned.would_run(operation, target, fleet)
-                    if found is not None:
-                        wanted[name, target] = found
+                    covered = [Covered(labels={"adapter": fleet.environment})]
+                    wanted[name, target] = Carried(row.tenant_id, covered, "", basis)
+                elif name in earned:
+                    wanted[name, target] = earned[name]
         return wanted
 
     def _write(
@@ -146,7 +152,7 @@ class Renewal:
 
 def _sorted(
     files: list[Found],
-    wanted: Mapping[tuple[str, str], Warranted],
+    wanted: Mapping[tuple[str, str], Carried],
     used: frozenset[str],
     now: datetime,
 ) -> tuple[list[StandingPermit], list[tuple[Found, str]]]:
@@ -169,29 +175,29 @@ def _sorted(
 
 
 def _outdated(
-    permit: StandingPermit, warranted: Warranted | None, used: frozenset[str], now: datetime
+    permit: StandingPermit, carried_by: Carried | None, used: frozenset[str], now: datetime
 ) -> str:
     if permit.id in used:
         return "it was used"
-    if warranted is None:
+    if carried_by is None:
         return "nothing carries it any more"
-    carried = Warranted(permit.tenant_id, permit.region, permit.fingerprint, permit.basis)
-    if carried != warranted:
+    carried = Carried(permit.tenant_id, permit.covered, permit.fingerprint, permit.basis)
+    if carried != carried_by:
         return "it rests on something else now"
     if permit.issued_at > now:
         return "it is from the future"
     return "it is renewed" if permit.expires_at - now < RENEW_BEFORE else ""
 
 
-def _permit(key: tuple[str, str], warranted: Warranted, now: datetime) -> StandingPermit:
+def _permit(key: tuple[str, str], carried_by: Carried, now: datetime) -> StandingPermit:
     return StandingPermit(
         id=new_id("per"),
         operation=key[0],
         target=key[1],
-        tenant_id=warranted.tenant_id,
-        region=warranted.region,
-        fingerprint=warranted.fingerprint,
-        basis=warranted.basis,
+        tenant_id=carried_by.tenant_id,
+        covered=carried_by.covered,
+        fingerprint=carried_by.fingerprint,
+        basis=carried_by.basis,
         issued_at=now,
         expires_at=now + policy.STANDING_PERMIT_FOR,
     )

@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tools.autonomy import policy
-from tools.autonomy.standing_schemas import Effect, LastKnown, StandingPermit
+from tools.autonomy.evidence import Region
+from tools.autonomy.standing_schemas import (
+    BasisKind,
+    Covered,
+    Effect,
+    LastKnown,
+    StandingPermit,
+)
 from tools.kit.operation import Operation, Plan, Warrant
 
 LOOK_BACK = max(timedelta(hours=1), policy.COOL_DOWN)
@@ -28,9 +35,24 @@ def never(operation: Operation[Any]) -> str:
 
 
 def unfit(
-    permit: StandingPermit, plan: Plan, known: LastKnown, used: Collection[str], now: datetime
+    permit: StandingPermit,
+    plan: Plan,
+    *,
+    known: LastKnown,
+    used: Collection[str],
+    fingerprint: str,
+    now: datetime,
 ) -> str:
-    """Why *permit* doesn't allow *plan* now; empty where it does."""
+    """Why *permit* doesn't allow *plan* now; empty where it does.
+
+    Args:
+        permit: one of this operation, its seal intact.
+        plan: what would be done.
+        known: what the database said when it was last asked.
+        used: ids of permits that the journal tells were used.
+        fingerprint: what evidence would be about now, where it can be told.
+        now: the moment.
+    """
     if permit.id in used:
         return f"{permit.id} was used already"
     if permit.id not in known.permits:
@@ -43,11 +65,18 @@ def unfit(
         return f"{permit.id} ran out at {permit.expires_at:%H:%M:%S} UTC"
     if permit.expires_at - permit.issued_at > policy.STANDING_PERMIT_FOR:
         return f"{permit.id} claims more than an hour"
-    other = {k: v for k, v in permit.region.items() if plan.region.get(k) != v}
-    if other:
-        name, value = next(iter(other.items()))
-        return f"{permit.id} covers {name} {value}, and this is {plan.region.get(name)}"
+    same = bool(fingerprint) and permit.fingerprint == fingerprint
+    if permit.basis.kind == "evidence" and not same:
+        return f"{permit.id} rests on evidence about something else than what runs now"
+    if not any(_covers(one, plan.region, permit.basis.kind) for one in permit.covered):
+        return f"{permit.id} doesn't cover this: it lies outside what was permitted"
     return ""
+
+
+def _covers(covered: Covered, region: Mapping[str, Any], kind: BasisKind) -> bool:
+    if kind == "evidence":
+        return Region(covered.labels, dict(covered.figures), 0).covers(region)
+    return all(region.get(name) == value for name, value in covered.labels.items())
 
 
 def unwarranted(warrant: Warrant, operation: str, target: str) -> str:

@@ -20,6 +20,14 @@ class Basis(Value):
     """In a clause, such as `approved in advance by Ana (sta-7k2m9qh4xw3c)`."""
 
 
+class Covered(Value):
+    """Where a permit holds, in the terms of a plan's region."""
+
+    labels: dict[str, Any]
+    figures: dict[str, tuple[float, float]] = {}
+    """From and to, by name."""
+
+
 class StandingPermit(Value):
     """The right to run one operation on one target once, while the database is away."""
 
@@ -27,10 +35,11 @@ class StandingPermit(Value):
     operation: str
     target: str
     tenant_id: str
-    region: dict[str, Any]
-    """What the plan's region must agree with, such as the adapter and the kind of service."""
+    covered: list[Covered]
+    """The plan must lie in one of these: as evidence covers it, or, under a person's approval,
+    agree with the labels given."""
     fingerprint: str
-    """What evidence it rests on is about; empty under a person's approval."""
+    """What the evidence it rests on is about; empty under a person's approval."""
     basis: Basis
     issued_at: datetime
     expires_at: datetime
