@@ -1,0 +1,1 @@
+"""Parts of the world in which healing is tried: a small fleet, its faults, its measurements."""
