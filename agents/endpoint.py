@@ -315,9 +315,11 @@ class _Check:
             findings = answer.judge(self.tools)
         finally:
             said = answer.text + "".join(c.name + c.arguments for c in answer.calls.values())
-            guessed = self.sent_tokens + PER_MESSAGE + self.count(said)
+            guessed = self.sent_tokens, PER_MESSAGE + self.count(said)
+            tokens = guessed if answer.tokens is None else answer.tokens
             self.meter.end_call(
-                tokens=guessed if answer.tokens is None else answer.tokens,
+                sent=tokens[0],
+                said=tokens[1],
                 reported=answer.tokens is not None,
                 calls=answer.called,
                 findings=findings,
@@ -351,8 +353,10 @@ class _CheckedStream(httpx2.AsyncByteStream):
         await self._response.aclose()
         if not self._check.booked:
             self._check.booked = True
-            spent = self._check.count(self._reader.answer.text) + self._check.sent_tokens
-            self._check.meter.end_call(tokens=spent, reported=False, calls=(), findings=())
+            said = self._check.count(self._reader.answer.text)
+            self._check.meter.end_call(
+                sent=self._check.sent_tokens, said=said, reported=False, calls=(), findings=()
+            )
 
 
 def _decoded(headers: httpx2.Headers) -> httpx2.Headers:

@@ -19,6 +19,10 @@ class Budgets:
     """Tool calls the model may ask for: two for each model call."""
     attempts: int = 4
     """Tries of one call, the first included."""
+    answer_seconds: float = 300.0
+    """One whole answer, however slowly it comes: twenty times what a long one takes."""
+    answer_bytes: int = 8_000_000
+    """One answer, unpacked: fifty times what the token budget of a run could hold."""
     deadline_seconds: float = 120.0
     """One call with all its retries and waits, up to its first byte."""
     connect_seconds: float = 5.0
@@ -40,6 +44,8 @@ class RunMeter:
     tool_calls: int = 0
     tokens: int = 0
     """Tokens so far: as reported, or the upper bound where an endpoint reports none."""
+    said_tokens: int = 0
+    """Those of `tokens` that models wrote; the rest was sent to them."""
     unreported: int = 0
     """Answers that came without usage figures."""
     retries: int = 0
@@ -47,6 +53,16 @@ class RunMeter:
     """What was wrong with the last answer and may be repaired by telling the model."""
     last_calls: tuple[str, ...] = field(default=())
     """Names of the tools the last answer called."""
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """What was spent so far, as the event that ends a run tells it."""
+        return {
+            "promptTokens": self.tokens - self.said_tokens,
+            "completionTokens": self.said_tokens,
+            "modelCalls": self.calls,
+            "unreported": self.unreported,
+        }
 
     def begin_call(self, tokens: int) -> None:
         """Admit one call that sends at most *tokens*.
@@ -70,14 +86,21 @@ class RunMeter:
         self.last_calls = ()
 
     def end_call(
-        self, *, tokens: int, reported: bool, calls: Sequence[str], findings: Sequence[ModelError]
+        self,
+        *,
+        sent: int,
+        said: int,
+        reported: bool,
+        calls: Sequence[str],
+        findings: Sequence[ModelError],
     ) -> None:
-        """Book an answer: its tokens, in and out, and the tools it calls.
+        """Book an answer: the tokens of what was *sent* and *said*, and the tools it calls.
 
         Raises:
             EndlessLoop: the run has used up its tool calls.
         """
-        self.tokens += tokens
+        self.tokens += sent + said
+        self.said_tokens += said
         self.unreported += not reported
         self.tool_calls += len(calls)
         self.findings = tuple(findings)

@@ -40,7 +40,7 @@ class Answer:
     refusal: str = ""
     finish: str | None = None
     calls: dict[Any, _CallParts] = field(default_factory=dict)
-    tokens: int | None = None
+    tokens: tuple[int, int] | None = None
     """Tokens in and out as the endpoint reports them; None where it doesn't."""
 
     def absorb(self, choice: Mapping[str, Any]) -> None:
@@ -61,9 +61,9 @@ class Answer:
     def count(self, usage: Any) -> None:
         """Take over reported usage, where it is there and makes sense."""
         if isinstance(usage, Mapping):
-            given = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
-            if all(isinstance(n, int) and n >= 0 for n in given):
-                self.tokens = sum(n for n in given if n is not None)
+            sent, said = usage.get("prompt_tokens"), usage.get("completion_tokens")
+            if isinstance(sent, int) and isinstance(said, int) and min(sent, said) >= 0:
+                self.tokens = sent, said
 
     @property
     def called(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from agents.metering import RunMeter
 from graphs import runs
 from graphs.runs import Claimed, EndState, NewEvent
 from memory.database import Database
@@ -34,6 +35,8 @@ class EventWriter:
         self._messages: list[tuple[str, str]] = []
         self._flushed = time.monotonic()
         self._said: dict[int, int] = {}
+        self.meter: RunMeter | None = None
+        """What the turn spends on models, told with its end."""
 
     async def emit(self, type_: str, **data: Any) -> None:
         """Add one event; stored at once, or with those that follow within `FLUSH_SECONDS`."""
@@ -124,6 +127,7 @@ class EventWriter:
             threadId=self._claimed.thread_id,
             runId=self._claimed.id,
             outcome=outcome,
+            **self._usage(),
         )
         async with self._tenant.unit_of_work() as session:
             await self._store(session)
@@ -133,10 +137,13 @@ class EventWriter:
 
     async def fail(self, message: str, code: str) -> None:
         """The turn ends without an answer, and says why."""
-        self._add("RUN_ERROR", message=message, code=code)
+        self._add("RUN_ERROR", message=message, code=code, **self._usage())
         async with self._tenant.unit_of_work() as session:
             await self._store(session)
             await runs.end_run(session, self._claimed, "failed", clock=self._clock, error=message)
+
+    def _usage(self) -> dict[str, Any]:
+        return {"usage": self.meter.usage} if self.meter else {}
 
     async def keep(self, message_id: str, text: str) -> None:
         """Store a whole message with the events that told it."""

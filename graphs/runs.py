@@ -62,6 +62,11 @@ class Claimed:
         """What the person wrote."""
         return str(self.input.get("text", ""))
 
+    @property
+    def specialist(self) -> str:
+        """The specialist the person chose themselves; empty where the supervisor routes."""
+        return str(self.input.get("specialist") or "")
+
 
 @dataclass(frozen=True)
 class Waiting:

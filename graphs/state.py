@@ -43,6 +43,8 @@ class TurnState(TypedDict, total=False):
     """The message run this turn belongs to; it stays over pauses and crashes."""
     text: str
     """What the person wrote."""
+    specialist: str
+    """Whom the person chose to write to; empty where the supervisor routes."""
     steps: list[StepState]
     position: int
     """Index of the step at work."""

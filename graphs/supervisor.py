@@ -140,8 +140,15 @@ async def _closed_histories(state: TurnState, services: Services) -> dict[str, s
 
 
 async def route(state: TurnState, runtime: Turn) -> TurnState:
-    """Decide who does what; or ask back, or say plainly that this is nothing for the academy."""
+    """Decide who does what; or ask back, or say plainly that this is nothing for the academy.
+
+    A specialist that the person chose gets the whole message; what it may do is checked as ever.
+    """
     context = runtime.context
+    if chosen := state.get("specialist"):
+        only = [StepState(specialist=chosen, task=state["text"])]
+        await context.events.status("working", mode=context.services.mode, steps=only)
+        return {"steps": only, "position": 0}
     messages: list[BaseMessage] = [
         SystemMessage(router_instructions(ROSTER, services=_service_names(context))),
         *(_message(line) for line in state.get("talk", [])),

@@ -5,6 +5,7 @@ threads only, and somebody else's thread does not exist for them. Light on purpo
 imports this, so it stands on memory and the kit alone. The worker's side is in `graphs/runs.py`.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -213,8 +214,11 @@ async def post_message(
     clock: Clock,
     *,
     key: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> RunView:
     """Store what the person wrote and queue the run that answers it.
+
+    *more* is what else the run's input carries (`graphs/conversations.py`).
 
     A run waiting for a decision is superseded when the worker takes this one up: it first closes
     the open question, so that nobody can approve what the conversation has left behind. The same
@@ -252,7 +256,7 @@ async def post_message(
         thread_id=thread_id,
         person_id=_owner(caller),
         kind="message",
-        input={"text": words, "asker": asker_data(caller), "key": key},
+        input={**(more or {}), "text": words, "asker": asker_data(caller), "key": key},
         state="queued",
         error=None,
         attempts=0,

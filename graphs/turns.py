@@ -259,7 +259,8 @@ class Turns:
             thread_id=claimed.thread_id,
             events=events,
         )
-        async with self.services.endpoint.run(claimed.id):
+        async with self.services.endpoint.run(claimed.id) as meter:
+            events.meter = meter
             await graph.ainvoke(entry, config, context=context, durability="sync")
         await events.flush()
         return await graph.aget_state(config)
@@ -275,7 +276,7 @@ class Turns:
             return self._onward(snapshot)
         if await self._decided_meanwhile(tenant, claimed):
             return "later"
-        return TurnState(run_id=claimed.id, text=claimed.text)
+        return TurnState(run_id=claimed.id, text=claimed.text, specialist=claimed.specialist)
 
     def _resume_entry(self, claimed: Claimed, snapshot: StateSnapshot) -> Any:
         decisions: dict[str, str] = claimed.input["decisions"]

@@ -29,9 +29,11 @@ from server.lifespan import (
 )
 from server.metrics import Metrics
 from server.middleware import BodyLimit, RequestContext
+from server.plain_address import PlainAddress
 from server.routes import autonomy as autonomy_api
 from server.routes import healing as healing_api
 from server.routes import identity as identity_api
+from server.routes import openai as openai_api
 from server.routes import probes
 from server.routes import threads as threads_api
 from server.web.pages import account, approvals, audit, docs, files, fleet, incidents, ops, signin
@@ -57,6 +59,7 @@ ROUTERS = (
     healing_api.router,
     autonomy_api.router,
     threads_api.router,
+    openai_api.router,
 )
 
 
@@ -90,6 +93,7 @@ def create_app(
     )
     error_handlers.install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(PlainAddress)
     app.add_middleware(
         RequestContext,
         metrics=metrics,

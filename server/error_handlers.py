@@ -16,14 +16,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
 from memory.errors import StoreError
+from server import openai_errors
 from server.auth import SignInRequired, UnknownHost
+from server.openai_errors import Declined
 from server.problems import STATUS_OF_KIND, problem_response
 from server.web.errors import error_page, store_down_page
 from tools.kit.errors import CapabilityError
 
 log = structlog.get_logger("server")
 
-API_PATHS = ("/api/", "/healthz", "/readyz", "/metrics")
+API_PATHS = ("/api/", openai_errors.PATH, "/healthz", "/readyz", "/metrics")
 UNKNOWN_HOST = (
     "No academy answers to this host name. Use the address the academy was started with, "
     "or a tenant's own."
@@ -51,6 +53,10 @@ def answer(
     members: Mapping[str, object] | None = None,
 ) -> Response:
     """One error in the form the visitor reads."""
+    if request.url.path.startswith(openai_errors.PATH):
+        return openai_errors.error_response(
+            status, detail, code=kind, param=first_fault(members or {}), headers=headers
+        )
     if wants_problem(request):
         return problem_response(
             status,
@@ -62,6 +68,22 @@ def answer(
             members=members,
         )
     return error_page(request, status, detail, headers=headers)
+
+
+def first_fault(members: Mapping[str, object]) -> str | None:
+    """The first parameter among an error's *members* that doesn't fit, as `messages.0.role`."""
+    faults = members.get("faults")
+    if not isinstance(faults, list) or not faults:
+        return None
+    return str(faults[0]["where"]).removeprefix("body.")
+
+
+async def on_declined(request: Request, error: Exception) -> Response:
+    """The door of chat clients declined, in its own shape."""
+    assert isinstance(error, Declined)
+    return openai_errors.error_response(
+        error.status, error.message, code=error.code, param=error.param, again=error.again
+    )
 
 
 async def on_capability_error(request: Request, error: Exception) -> Response:
@@ -146,6 +168,7 @@ async def on_unexpected(request: Request, error: Exception) -> Response:
 def install(app: FastAPI) -> None:
     """Give *app* its one way to answer each kind of failure."""
     app.add_exception_handler(CapabilityError, on_capability_error)
+    app.add_exception_handler(Declined, on_declined)
     app.add_exception_handler(SignInRequired, on_sign_in_required)
     app.add_exception_handler(UnknownHost, on_unknown_host)
     app.add_exception_handler(StoreError, on_store_error)

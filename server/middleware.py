@@ -16,6 +16,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.metrics import Metrics
+from server.openai_errors import PATH as OPENAI_PATH
+from server.openai_errors import error_response
 from server.problems import problem_response
 
 log = structlog.get_logger("server.access")
@@ -46,6 +48,8 @@ SECURITY_HEADERS = {
 
 MAX_BODY_BYTES = 256 * 1024
 """Largest request body: a message of 10,000 letters with room to spare; nothing uploads files."""
+MAX_CONVERSATION_BYTES = 1024 * 1024
+"""The same where clients send a whole conversation with every message."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -124,19 +128,24 @@ def route_template(scope: MutableMapping[str, Any]) -> str:
 
 
 class BodyLimit:
-    """Refuses a request body over *limit* bytes with 413, whether announced or streamed."""
+    """Refuses a body over the path's limit with 413, whether announced or streamed."""
 
     def __init__(self, app: ASGIApp, *, limit: int = MAX_BODY_BYTES) -> None:
         self.app = app
         self.limit = limit
+
+    def limit_of(self, path: str) -> int:
+        """Bytes a body sent to *path* may have."""
+        return MAX_CONVERSATION_BYTES if path.startswith(OPENAI_PATH) else self.limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, counting what arrives of its body."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.limit_of(scope["path"])
         announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdigit() or int(announced) > self.limit:
+        if not announced.isdigit() or int(announced) > limit:
             await self._refuse(scope, receive, send)
             return
         received = 0
@@ -147,7 +156,7 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self.limit:
+                if received > limit:
                     raise BodyTooLarge
             return message
 
@@ -164,12 +173,12 @@ class BodyLimit:
             await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem_response(
-            413,
-            f"The request body is larger than {self.limit // 1024} KiB; send less.",
-            kind="invalid",
-            instance=scope["path"],
-        )
+        path = scope["path"]
+        detail = f"The request body is larger than {self.limit_of(path) // 1024} KiB; send less."
+        if path.startswith(OPENAI_PATH):
+            response = error_response(413, detail, code="invalid")
+        else:
+            response = problem_response(413, detail, kind="invalid", instance=path)
         await response(scope, receive, send)
 
 

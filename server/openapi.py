@@ -16,11 +16,13 @@ People and programs meet the academy here; the command line is a client of this 
 Send an API key as `Authorization: Bearer dak_...`, or use a browser's session: then each request
 that changes something carries `X-CSRF-Token` (see `GET /api/session`). The host name says which
 academy is meant. Every error is `application/problem+json` with a sentence in `detail` and a
-stable name in `kind`.
+stable name in `kind`; below `/v1/`, where existing chat clients attach, every error has OpenAI's
+shape.
 """
 
 TAGS = [
     {"name": "threads", "description": "Talking to the agents; answers stream as AG-UI events."},
+    {"name": "openai", "description": "The same for existing chat clients (OpenAI's API)."},
     {"name": "autonomy", "description": "Approvals, actions, the audit log, levels of autonomy."},
     {"name": "healing", "description": "The fleet and its incidents."},
     {"name": "identity", "description": "Sign-in links, sessions, passwords and API keys."},

@@ -113,11 +113,11 @@ def test_a_request_s_tokens_count_messages_calls_and_tools() -> None:
 def test_a_meter_refuses_what_would_go_over() -> None:
     meter = RunMeter("run-1", Budgets(tokens_per_run=100, calls_per_run=3, tool_calls_per_run=2))
     meter.begin_call(60)
-    meter.end_call(tokens=60, reported=True, calls=["look"], findings=())
+    meter.end_call(sent=50, said=10, reported=True, calls=["look"], findings=())
     with pytest.raises(BudgetExhausted, match="60 of its 100 tokens"):
         meter.begin_call(60)
     with pytest.raises(EndlessLoop, match="3 tool calls"):
-        meter.end_call(tokens=0, reported=True, calls=["look", "look"], findings=())
+        meter.end_call(sent=0, said=0, reported=True, calls=["look", "look"], findings=())
     meter.begin_call(1)
     meter.begin_call(1)
     with pytest.raises(EndlessLoop, match="3 model calls"):
@@ -212,7 +212,7 @@ def test_a_stream_may_be_cut_anywhere() -> None:
         for start in range(0, len(data), size):
             reader.feed(data[start : start + size])
         answer = reader.end()
-        assert (answer.text, answer.called, answer.tokens) == ("né", ("look",), 7)
+        assert (answer.text, answer.called, answer.tokens) == ("né", ("look",), (3, 4))
         assert answer.judge(["look"]) == ()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from fastapi import FastAPI
+from openai import AsyncOpenAI
 from pydantic import SecretStr
 
 from graphs.settings import Settings
@@ -17,9 +18,12 @@ from memory.database import Database, Databases
 from memory.tables.identity import Person
 from server.app import create_app
 from server.auth import COOKIE
+from tests.fakes.chat_clients import key_of, working
 from tests.fakes.clock import FakeClock
 from tests.fakes.embedded import TENANT_ID
 from tests.fakes.people import add_person, signed_in
+from tests.fakes.serving import serving
+from tests.fakes.small_fleet import SmallFleet
 
 BASE = "http://localhost"
 
@@ -113,3 +117,40 @@ async def lea(
     person = await add_person(control_db, clock, "lea", **{TENANT_ID: "learner"})
     async with browser_of(app, control_db, clock, person) as browser:
         yield browser
+
+
+@pytest.fixture
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """The application on a real port: its base URL."""
+    async with serving(app) as base:
+        yield base
+
+
+@pytest.fixture
+async def fleet(clock: FakeClock, databases: Databases) -> SmallFleet:
+    """A small fleet in which all is well, as the healer last saw it."""
+    made = SmallFleet(clock)
+    await made.seen(databases.control)
+    return made
+
+
+@pytest.fixture
+async def worker(
+    settings: Settings, databases: Databases, fleet: SmallFleet, clock: FakeClock, ada: Browser
+) -> AsyncIterator[None]:
+    """An agents worker at work on what Ada says."""
+    async with working(settings, databases, fleet, clock):
+        yield
+
+
+@pytest.fixture
+async def key(control_db: Database, clock: FakeClock, ada: Browser) -> str:
+    """Ada's API key."""
+    return await key_of(control_db, clock, ada.person, "staff")
+
+
+@pytest.fixture
+async def client(served: str, key: str) -> AsyncIterator[AsyncOpenAI]:
+    """The official client with Ada's key; it sends nothing twice by itself."""
+    async with AsyncOpenAI(base_url=f"{served}/v1", api_key=key, timeout=20, max_retries=0) as made:
+        yield made

@@ -2,20 +2,15 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
 
 from memory.database import Database
 from server.auth import COOKIE
-from server.lifespan import Services
 from tests.fakes.clock import FakeClock
 from tests.fakes.embedded import TENANT_ID
 from tests.fakes.turns import StandInWorker, say
@@ -23,32 +18,6 @@ from tests.server.conftest import Browser
 from tools.kit.deps import Caller
 
 SECONDS = 10
-
-
-@pytest.fixture
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    """The application on a real port, because an in-process client would buffer a stream."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Server(
-        app, address="127.0.0.1", port=port, interface=Interfaces.ASGINL, websockets=False,
-        log_level=LogLevels.error,
-    )  # fmt: skip
-    task = asyncio.create_task(server.serve())
-    base = f"http://localhost:{port}"
-    async with asyncio.timeout(SECONDS), httpx2.AsyncClient(base_url=base) as probe:
-        while True:
-            try:
-                await probe.get("/healthz")
-                break
-            except httpx2.TransportError:
-                await asyncio.sleep(0.02)
-    yield base
-    services: Services = app.state.services
-    services.draining.set()
-    server.stop()
-    await task
 
 
 @pytest.fixture
