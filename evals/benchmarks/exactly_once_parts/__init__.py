@@ -1,0 +1,1 @@
+"""What `exactly_once` is made of: worlds that count effects, mortal processes, and their judge."""

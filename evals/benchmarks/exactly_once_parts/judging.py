@@ -1,0 +1,65 @@
+"""What one run left behind, judged by the world and by what the record says of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+ONCE, UNDONE, NOT_DONE, CALLED = "once", "undone once", "not done, and said so", "person called"
+TWICE, LOST = "TWICE", "LOST"
+
+ENDINGS = (ONCE, UNDONE, NOT_DONE, CALLED, TWICE, LOST)
+
+PERSON_CALLED = {"stuck", "escalated"}
+SAID_UNDONE = {"failed", "withdrawn", "permit_expired", "expired", "denied"}
+"""States that say, with a note, that the effect isn't there."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """One run's world and record after the last process was done with it."""
+
+    done: int
+    """Effects counted in the world."""
+    undone: int
+    state: str
+    """What the record says."""
+    note: str
+    actions: int
+    """Actions the one request became: more than one is a request done again."""
+    listed: bool
+    """Whether the person finds it in the list."""
+    problem: str = ""
+    """What kept the last process from ending."""
+
+
+def ending(left: Left) -> str:
+    """Which of `ENDINGS` it is.
+
+    Twice is an effect or an undo done again, or a request that became two actions. Lost is a record
+    that doesn't say what the world shows, or a run that nobody ended.
+    """
+    if left.done > 1 or left.undone > 1 or left.actions > 1:
+        return TWICE
+    if left.problem or not left.listed:
+        return LOST
+    stands = left.done - left.undone
+    if left.state == "verified" and stands == 1:
+        return ONCE
+    if left.state == "undone" and left.done == left.undone == 1:
+        return UNDONE
+    if left.state in SAID_UNDONE and left.note and stands == 0:
+        return NOT_DONE
+    if left.state in PERSON_CALLED and left.note:
+        return CALLED
+    return LOST
+
+
+def graph_ending(done: int, undone: int, answer: dict[str, Any] | None) -> str:
+    """The same of a thread of the plain graph, which has no person to call."""
+    if done > 1 or undone > 1:
+        return TWICE
+    state = (answer or {}).get("state")
+    if state == "verified" and done - undone == 1:
+        return ONCE
+    if state == "undone" and done == undone == 1:
+        return UNDONE
+    return LOST
