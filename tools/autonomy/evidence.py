@@ -9,7 +9,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import comb, exp, lgamma, log, log1p
+from math import exp, lgamma, log, log1p
 from typing import Any
 
 from tools.autonomy import policy
@@ -17,6 +17,9 @@ from tools.kit.operation import Risk
 
 BISECTIONS = 60
 """Halvings of the unit interval: beyond what a float can tell apart."""
+MOST_STEPS = 2000
+PRECISION = 1e-15
+TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,10 @@ class Region:
     def covers(self, region: Mapping[str, Any]) -> bool:
         """Whether an action's region lies within this one."""
         labels, figures = split(region)
-        return labels == self.labels and all(
-            low <= figures[name] <= high for name, (low, high) in self.figures.items()
+        return (
+            labels == self.labels
+            and figures.keys() == self.figures.keys()
+            and all(low <= figures[name] <= high for name, (low, high) in self.figures.items())
         )
 
 
@@ -185,14 +190,37 @@ def split(region: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def _at_least(passed: int, of: int, rate: float) -> float:
-    """Probability of *passed* or more successes in *of* trials at *rate*, 0 < rate < 1."""
-    if of <= 1000:
-        return sum(comb(of, k) * rate**k * (1 - rate) ** (of - k) for k in range(passed, of + 1))
-    whole = lgamma(of + 1)
-    return sum(
-        exp(whole - lgamma(k + 1) - lgamma(of - k + 1) + k * log(rate) + (of - k) * log1p(-rate))
-        for k in range(passed, of + 1)
-    )
+    """Probability of *passed* (at least 1) or more successes in *of* trials, 0 < *rate* < 1.
+
+    That is the regularised incomplete beta function I_rate(passed, of - passed + 1), taken by its
+    continued fraction on the side where that converges fast (DLMF 8.17.5, 8.17.22).
+    """
+    a, b = float(passed), float(of - passed + 1)
+    front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(rate) + b * log1p(-rate))
+    if rate <= (a + 1) / (a + b + 2):
+        return front / (a * _fraction(a, b, rate))
+    return 1 - front / (b * _fraction(b, a, 1 - rate))
+
+
+def _fraction(a: float, b: float, x: float) -> float:
+    """The continued fraction 1 + d1/(1 + d2/(1 + ...)) of the incomplete beta function.
+
+    Evaluated forwards by the modified Lentz method (Thompson and Barnett, 1986).
+    """
+    value = c = 1.0
+    d = 0.0
+    for step in range(1, MOST_STEPS):
+        m = step // 2
+        if step % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1 / ((1 + term * d) or TINY)
+        c = (1 + term / c) or TINY
+        value *= c * d
+        if abs(c * d - 1) < PRECISION:
+            break
+    return value
 
 
 def _cases(trials: Sequence[TrialFact], floors: Mapping[str, float]) -> tuple[CaseRecord, ...]:

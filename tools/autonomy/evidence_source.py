@@ -1,5 +1,6 @@
 """The evidence on one action, recomputed from stored trials whenever they have changed."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ class StoredEvidence:
     ) -> EvidenceFacts:
         """What is known of *operation*, and whether *region* was covered; never raises."""
         try:
-            under = self.fingerprint(operation, decided_by)
+            under = await asyncio.to_thread(self.fingerprint, operation, decided_by)
         except Exception as error:
             return EvidenceFacts(problem=f"what it would be about can't be told: {error}")
         try:
