@@ -35,6 +35,7 @@ from server.routes import healing as healing_api
 from server.routes import identity as identity_api
 from server.routes import openai as openai_api
 from server.routes import probes
+from server.routes import standing as standing_api
 from server.routes import threads as threads_api
 from server.web.pages import account, approvals, audit, docs, files, fleet, incidents, ops, signin
 from tools.kit.clock import Clock, SystemClock
@@ -58,6 +59,7 @@ ROUTERS = (
     identity_api.router,
     healing_api.router,
     autonomy_api.router,
+    standing_api.router,
     threads_api.router,
     openai_api.router,
 )

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "chat": "Talk to the ops agent",
     "approvals": "List, show, approve and deny what waits for a person",
     "incidents": "List and show incidents",
+    "autonomy": "What may run alone, and what is approved in advance",
     "audit": "List the audit log, and verify that nobody changed it",
     "db": "Show and upgrade the databases' schemas",
     "archive": "Bring archived data back",

@@ -159,8 +159,7 @@ class Journal:
         """
         seq, last = self.read().tail
         self._write_head(_Head(seq, last, seq, last))
-        name = f"journal.{at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}.jsonl"
-        kept = self.folder / name
+        kept = self.folder / _kept_name(at)
         self.path.replace(kept)
         handle = os.open(self.folder, os.O_RDONLY)
         try:
@@ -169,9 +168,11 @@ class Journal:
             os.close(handle)
         return kept
 
-    def kept(self) -> list[Path]:
-        """Replayed journals, newest first."""
-        return sorted(self.folder.glob("journal.*Z.jsonl"), reverse=True)
+    def kept(self, since: datetime | None = None) -> list[Path]:
+        """Replayed journals, newest first; those put away after *since* where it is given."""
+        first = _kept_name(since) if since else ""
+        names = (path for path in self.folder.glob("journal.*Z.jsonl") if path.name >= first)
+        return sorted(names, reverse=True)
 
     def lines_of(self, path: Path) -> list[Line]:
         """The lines of a replayed journal that hold.
@@ -281,6 +282,10 @@ class Journal:
             os.fsync(file.fileno())
         log.error("journal.torn_line", file=str(self.path), kept=TORN)
         return fragment.decode(errors="replace")
+
+
+def _kept_name(at: datetime) -> str:
+    return f"journal.{at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}.jsonl"
 
 
 def _digest(text: str) -> str:

@@ -19,6 +19,7 @@ from tools.autonomy.journal import Journal, Reading
 from tools.autonomy.journal_ledger import JournalLedger, Prepared
 from tools.autonomy.journal_story import stories, used_permits
 from tools.autonomy.ledger import RecordedAction
+from tools.autonomy.policy import STANDING_PERMIT_FOR
 from tools.autonomy.records import action_digest
 from tools.autonomy.schemas import Condition
 from tools.autonomy.standing_folder import StandingFolder
@@ -155,7 +156,7 @@ class StandingHands:
             raise Conflict(why)
         known = self._known(now)
         told = list(stories(reading.lines).values())
-        permit = self._permit(prepared, known, used_permits(told), now)
+        permit = self._permit(prepared, known, used_permits(told) | self._used_before(now), now)
         if why := over_budget(
             operation,
             target,
@@ -209,6 +210,12 @@ class StandingHands:
             why = why or problem
         none = f"nobody permitted {action['operation']} on {action['target']} in advance"
         raise Conflict(f"{none} ({why})" if why else none)
+
+    def _used_before(self, now: datetime) -> frozenset[str]:
+        """Permits of replayed journals that might not have run out."""
+        kept = self.journal.kept(now - STANDING_PERMIT_FOR)
+        told = [stories(self.journal.lines_of(path)).values() for path in kept]
+        return used_permits([story for some in told for story in some])
 
     def _now_about(self, permit: StandingPermit) -> str:
         operation = self._operations[permit.operation]
