@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
-from evals.benchmarks.exactly_once_parts.book import Book
 from evals.benchmarks.exactly_once_parts.fate import AFTER, BEFORE, Fate
+from evals.worlds.book import Book
 from memory.errors import StoreError
 from tools.adapters.local import LocalInfrastructure
 from tools.adapters.supervisor import Supervisor

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from evals.benchmarks.exactly_once_parts import ours, plain_graph
-from evals.benchmarks.exactly_once_parts.book import Book
 from evals.benchmarks.exactly_once_parts.fleet import SERVICE, ClerkFleet
 from evals.benchmarks.exactly_once_parts.judging import Left, ending, graph_ending
+from evals.worlds.book import Book
 from memory.database import Database
 from memory.errors import StoreError
 from tools.autonomy import service

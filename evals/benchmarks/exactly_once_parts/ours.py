@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
-from evals.benchmarks.exactly_once_parts.book import MakeEntry
 from evals.benchmarks.exactly_once_parts.fate import Fate, MortalDatabase
 from evals.benchmarks.exactly_once_parts.fleet import infrastructure_of
+from evals.worlds.book import MakeEntry
 from evals.worlds.postgres import TENANT_ID
 from memory.provision import FIRST_SLUG
 from tools.autonomy import service

@@ -21,8 +21,8 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
-from evals.benchmarks.exactly_once_parts.book import Book
 from evals.benchmarks.exactly_once_parts.fate import AFTER, BEFORE, Fate
+from evals.worlds.book import Book
 from memory.checkpoints import CheckpointPool, checkpoint_pool, strict_serializer
 from memory.database import plain, read_url
 

@@ -47,29 +47,35 @@ class Book:
         if not helps:
             (self.folder / f"{self.name}.useless").touch()
 
-    def add(self, sign: str, key: str) -> None:
+    def add(self, sign: str, key: str, words: str = "") -> None:
         """Append one line in one write."""
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(file, f"{sign} {key}\n".encode())
+            os.write(file, f"{sign} {key} {words}".rstrip().encode() + b"\n")
         finally:
             os.close(file)
 
     def counts(self) -> tuple[int, int]:
         """How many entries were made and how many were taken back, under any key."""
-        signs = Counter(line[:1] for line in self.path.read_text().splitlines())
+        signs = Counter(sign for sign, _, _ in self.lines())
         return signs["+"], signs["-"]
 
     def stands(self, key: str) -> bool:
         """Whether an entry of *key* stands."""
-        lines = self.path.read_text().splitlines()
-        return lines.count(f"+ {key}") > lines.count(f"- {key}")
+        signs = Counter(sign for sign, of, _ in self.lines() if of == key)
+        return signs["+"] > signs["-"]
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """Sign, key and words of every line, in order."""
+        parts = [line.split(" ", 2) for line in self.path.read_text().splitlines()]
+        return [(part[0], part[1], " ".join(part[2:])) for part in parts]
 
 
 class EntryArguments(Value):
-    """Which book gets an entry."""
+    """Which book gets an entry, and what it says."""
 
     book: str
+    words: str = ""
 
 
 class MakeEntry(Operation[EntryArguments]):
@@ -101,7 +107,7 @@ class MakeEntry(Operation[EntryArguments]):
         return Plan(
             target=f"books/{arguments.book}",
             summary=f"Make an entry in {arguments.book}",
-            diff=["+ one entry"],
+            diff=[f"+ {arguments.words or 'one entry'}"],
             state={"entries": list(book.counts())},
             region={"kind": "book"},
         )
@@ -118,7 +124,7 @@ class MakeEntry(Operation[EntryArguments]):
         self, context: OperationContext, arguments: EntryArguments, plan: Plan, key: str
     ) -> dict[str, Any]:
         """Append the entry, each time it is called."""
-        self.book(arguments).add("+", key)
+        self.book(arguments).add("+", key, arguments.words)
         return {"key": key}
 
     async def observe(
