@@ -7,12 +7,15 @@ ends; the last line of a world counts. A line torn by a crash is the last one an
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from evals.lock import as_lock
 from evals.records import RunRecord, TrialRecord
-from evals.suites.base import Case
+from evals.suites.base import Case, Suite
+from tools.autonomy.evidence import TrialFact, weigh
+from tools.kit.operation import Risk
 
 
 class KeptRuns:
@@ -20,8 +23,12 @@ class KeptRuns:
 
     earns = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, suite: Suite | None = None, risks: Mapping[str, Risk] | None = None
+    ) -> None:
         self.folder = folder
+        self._suite = suite
+        self._risks = dict(risks or {})
         self._writing = threading.Lock()
 
     async def save(self, run: RunRecord) -> None:
@@ -88,8 +95,36 @@ class KeptRuns:
     async def operations(
         self, run: RunRecord, trials: list[TrialRecord]
     ) -> dict[str, dict[str, Any]]:
-        """Nothing is earned outside an academy."""
-        return {}
+        """What this run alone would show; nothing is earned outside an academy, so each asks."""
+        if self._suite is None:
+            return {}
+        lock = as_lock(self._suite)
+        found = {}
+        for name, risk in sorted(self._risks.items()):
+            facts = [
+                _fact(trial)
+                for trial in trials
+                if not trial.control and trial.case in lock.operations[name]
+            ]
+            weighed = weigh(risk, facts, lock.operations[name])
+            found[name] = {
+                "trials": weighed.trials,
+                "lower_bound": weighed.bound,
+                "level": "asks",
+            }
+        return found
+
+
+def _fact(trial: TrialRecord) -> TrialFact:
+    return TrialFact(
+        case=trial.case,
+        seed=trial.seed,
+        passed=trial.passed is True,
+        harmful=trial.harmful,
+        injection=False,
+        region={},
+        at=trial.ended_at or trial.began_at,
+    )
 
 
 def _whole_lines(path: Path) -> Iterator[str]:

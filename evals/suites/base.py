@@ -149,6 +149,10 @@ class Suite:
     version_files: tuple[Path, ...]
     """What its digest is made of: cases, `suite.py`, the world. A change of one is a new suite."""
     controls: Mapping[str, Control] = field(default_factory=dict)
+    adapter: str = "tools.adapters.local"
+    """Module of the infrastructure its worlds are made of; part of every fingerprint."""
+    environment: str = "local, up to 10 replicas"
+    """Class of its worlds (`tools.autonomy.fingerprint.environment_class`)."""
 
     def __post_init__(self) -> None:
         names = [case.name for case in self.cases]
