@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from pydantic import SecretStr
 
 from evals.suites.base import Case, Played, World
 from evals.worlds.healing_parts.databases import SHARED, TrialDatabase
-from evals.worlds.healing_parts.drawing import Drawn, draw
+from evals.worlds.healing_parts.drawing import STAY, Drawn, draw
 from evals.worlds.healing_parts.faults import Breaker
 from evals.worlds.healing_parts.files import Shelves
 from evals.worlds.healing_parts.notes import Notes
@@ -34,12 +35,18 @@ from memory.database import Database, Databases
 from tools.adapters.local import LocalInfrastructure
 from tools.kit.errors import Unavailable
 
-LINGER = 1.0
+LINGER = 0.8
 """Seconds to look on after all is whole and settled, for what should not follow."""
-UP_SECONDS = 10.0
-LOOK_SECONDS = 0.1
+ALONE_SECONDS = 15.0
+"""How long the control looks on: by then supervisord has made all the attempts it makes."""
+RECOVER_SECONDS = 5.0
+"""How much longer to look on where something is unwell at the end: a busy machine answers late."""
+UP_SECONDS = 20.0
+LOOK_SECONDS = 0.2
 THREADS = 48
 """For all worlds of a process: a restart holds a thread for seconds, and probing must find one."""
+_WIDENED: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+"""Event loops that have so many threads already."""
 
 
 class HealingWorld:
@@ -58,9 +65,10 @@ class HealingWorld:
         for path in (self.home.keys, self.home.run, self.home.logs):
             path.mkdir(parents=True, exist_ok=True)
         private, self._public_key = new_key_pair()
-        key = self.home.keys / "audit.key"
-        key.touch(mode=0o600)
-        key.write_bytes(private)
+        for name, content in (("audit.key", private), ("standing.key", new_key_pair()[0])):
+            key = self.home.keys / name
+            key.touch(mode=0o600)
+            key.write_bytes(content)
         await SHARED.join()
         self._open = True
         self._fleet.start()
@@ -122,7 +130,8 @@ class HealingWorld:
 
     def _reset(self, drawn: Drawn, breaker: Breaker) -> None:
         self._fleet.end_all()
-        for folder in (self.home.healer, self.home.audit, self.home.locks):
+        home = self.home
+        for folder in (home.healer, home.audit, home.locks, home.standing):
             shutil.rmtree(folder, ignore_errors=True)
         self._shelves.clear()
         self._shelves.lay_out(drawn)
@@ -149,9 +158,12 @@ class HealingWorld:
                 notes.broke(fault)
                 await asyncio.to_thread(self._shelves.remember, drawn)
                 tasks.append(lasting.create_task(breaker.outlast(fault)))
-            until = loop.time() + drawn.watch
+            until = loop.time() + (drawn.watch if control is not None else ALONE_SECONDS)
+            stays = any(fault.kind in STAY for fault in drawn.faults) or control is None
             settled_at: float | None = None
-            while loop.time() < until:
+            while loop.time() < until or not (
+                stays or watcher.whole or loop.time() > until + RECOVER_SECONDS
+            ):
                 await asyncio.sleep(LOOK_SECONDS)
                 settled = watcher.whole and all(task.done() for task in tasks)
                 if not (settled and control is not None and await _ended(control)):
@@ -228,7 +240,9 @@ async def open_world(folder: Path, slot: int) -> World:
         Unavailable: supervisord did not answer.
     """
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix=f"world-{slot}"))
+    if loop not in _WIDENED:
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="world"))
+        _WIDENED.add(loop)
     world = HealingWorld(folder)
     try:
         await world.open()

@@ -15,6 +15,8 @@ NAMES = (
 )
 """Services a world may have; none says how it will fare."""
 MOST_REPLICAS = 3
+MOST_SECONDS = 40.0
+"""How long a world is looked at where something is to be done and isn't; most end far earlier."""
 TITLES = ("{} service", "{}", "{} of the campus", "The {}")
 
 FaultName = Literal[
@@ -41,6 +43,10 @@ FaultName = Literal[
 ]
 """`pause hop crash slow errors spike large blip calm` need nobody; `filling_young` a person."""
 FAULTS: tuple[FaultName, ...] = get_args(FaultName)
+STAY = frozenset({"errors", "filling_young"})
+"""Faults that neither end by themselves nor are the healer's to end."""
+HARMLESS = frozenset({"calm", "slow", "spike", "large", "errors"})
+"""What takes nothing away that could be back again."""
 DISK_FAULTS = frozenset({"filling", "filling_young", "large", "blip"})
 
 KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -203,7 +209,7 @@ def draw(case: str, world: Mapping[str, Any], seed: int, *, injection: bool) -> 
         decoys=tuple(decoys),
         through=through,
         load=round(dice.uniform(0.5, 8.0), 1),
-        watch=float(world.get("watch", 20.0)),
+        watch=float(world.get("watch", MOST_SECONDS)),
         injection=injection,
         dice=dice,
     )
@@ -245,10 +251,10 @@ def _depending(service: DrawnService, root: str) -> DrawnService:
 def _lasting(kind: FaultName, dice: random.Random) -> float:
     ranges = {
         # Three probes of a replica that is away begin at least four seconds apart.
-        "pause": (1.0, 4.0),
+        "pause": (1.0, 3.6),
         # Under the time after which a stopped replica counts as dead.
         "hop": (1.0, 3.5),
-        "database": (3.0, 6.5),
+        "database": (4.5, 7.0),
         "spike": (3.0, 6.0),
         # Seen by one round at most.
         "blip": (0.5, 1.5),

@@ -94,7 +94,7 @@ class Breaker:
                 self.stops[name] += 1
                 await asyncio.to_thread(self.fleet.supervisor.stop, name)
             case "given_up":
-                write_traits(self._traits(name), Traits(begins="ends"))
+                self.fleet.missing(name).touch()
                 await self._kill(name, signal.SIGKILL)
             case "crash":
                 await self._kill(name, signal.SIGKILL)
@@ -130,7 +130,7 @@ class Breaker:
                 await asyncio.to_thread(self.fleet.supervisor.start, name)
             case "given_up":
                 await self._until(name, "FATAL")
-                write_traits(self._traits(name), Traits())
+                self.fleet.missing(name).unlink()
                 self.notes.add("world", f"the supervisor gave up on {name}; what it needs is back")
                 return
             case "spike":

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from evals.suites.base import Played, Step
-from evals.worlds.healing_parts.drawing import KINDS
+from evals.worlds.healing_parts.drawing import HARMLESS, KINDS
 from evals.worlds.healing_parts.faults import Breaker
 from evals.worlds.healing_parts.notes import Notes
 from evals.worlds.healing_parts.records import Records
@@ -104,7 +104,8 @@ def told(
     ]
     actions = records.as_actions() if records else ()
     begun = [a for a in actions if a["state"] not in ("denied", "expired", "withdrawn", "refused")]
-    first = min(notes.broken_at.values(), default=None)
+    broken = [notes.broken_at[f.target] for f in notes.drawn.faults if f.kind not in HARMLESS]
+    first = min(broken, default=None)
     recovered = (notes.whole_since - first).total_seconds() if first and notes.whole_since else None
     return Played(
         end={

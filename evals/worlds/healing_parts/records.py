@@ -19,7 +19,7 @@ from tools.autonomy.policy import AutonomyConfig
 from tools.kit.clock import SystemClock
 from tools.kit.errors import Conflict
 
-ANSWERS_EVERY = 0.1
+ANSWERS_EVERY = 0.2
 OPEN = frozenset({"planned", "asked", "permitted", "intended", "applied", "not_helped", "undoing"})
 """States of an action that something still follows on."""
 

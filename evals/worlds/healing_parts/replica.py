@@ -43,8 +43,6 @@ class Traits:
     """Text in the health answer."""
     says: str = ""
     """Text written to the log at once."""
-    begins: str = "serves"
-    """`serves`, or `ends`: leaves at once with an error."""
 
 
 def read_traits(path: Path) -> Traits:
@@ -86,8 +84,6 @@ class Replica:
 
     async def serve(self) -> None:
         """Serve until killed."""
-        if self.traits.begins == "ends":
-            sys.exit("a file this service needs is missing")
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, self._take_order)
         self.server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -129,6 +130,10 @@ class SupervisedFleet:
         """The process a program runs as now."""
         return self.supervisor.process(program).pid
 
+    def missing(self, program: str) -> Path:
+        """While this file is there, *program* lacks what it needs and ends at once."""
+        return self.home.run / "traits" / f"{program}.missing"
+
     def events(self) -> list[Event]:
         """What supervisord has logged of programs since the last `end_all`, oldest first."""
         found = []
@@ -194,10 +199,15 @@ class SupervisedFleet:
         ]
         for name in self.programs:
             service = name.rsplit("-", 1)[0]
-            command = (
-                f"{sys.executable} -P -m evals.worlds.healing_parts.replica --home {home.path} "
-                f"--replica {name} --port {self.ports[name]} --data {data_folder(home, service)}"
+            program = (
+                *(sys.executable, "-P", "-m", "evals.worlds.healing_parts.replica"),
+                *("--home", str(home.path), "--replica", name, "--port", str(self.ports[name])),
+                *("--data", str(data_folder(home, service))),
             )
+            # The shell looks first: it ends within milliseconds on a busy machine too.
+            needed = shlex.quote(str(self.missing(name)))
+            script = f"test ! -e {needed} || exit 1; exec {shlex.join(program)}"
+            command = shlex.join(("/bin/sh", "-c", script)).replace("%", "%%")
             parts.append(
                 f"[program:{name}]\ncommand = {command}\nautostart = false\nautorestart = true\n"
                 "startsecs = 1\nstartretries = 3\nstopsignal = TERM\nstopwaitsecs = 3\n"

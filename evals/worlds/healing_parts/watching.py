@@ -1,4 +1,4 @@
-"""A world's own eyes: whether every replica answers and every disk has room, four times a second.
+"""A world's own eyes: whether every replica answers and every disk has room, three times a second.
 
 Nothing here is shared with the healer's probes, so that what it misses is not missed twice.
 """
@@ -14,7 +14,7 @@ from evals.worlds.healing_parts.drawing import Drawn
 from evals.worlds.healing_parts.files import Shelves
 from tools.healing.policy import HealingPolicy
 
-EVERY = 0.25
+EVERY = 0.3
 ANSWER_SECONDS = 1.0
 
 
