@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from agents.embedded.classifier import words
+from agents.embedded.grams import words
 from agents.roster import ROSTER, Specialist
 
 Language = Literal["en", "es"]

@@ -10,8 +10,9 @@ import unicodedata
 from functools import cache
 
 from agents.embedded import phrases
-from agents.embedded.classifier import MAX_CHARACTERS, Classifier, Judgement, words
+from agents.embedded.classifier import Classifier, Judgement
 from agents.embedded.examples import read_examples
+from agents.embedded.grams import MAX_CHARACTERS, words
 from agents.embedded.protocol import Said, Turn
 from agents.embedded.splitting import opening, split
 from agents.roster import ROSTER, specialist
