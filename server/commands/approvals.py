@@ -11,6 +11,7 @@ from server.commands.api import Api
 from server.commands.options import HomeOption, JsonOption, console, print_json, settings_for
 from server.commands.tables import show_fields, show_table, when
 from server.exits import Exit, Refusal
+from tools.kit.plain import one_line
 
 app = typer.Typer(
     add_completion=False,
@@ -159,7 +160,8 @@ def show_approval(out: Console, found: dict[str, Any]) -> None:
             markup=False,
             soft_wrap=True,
         )
-        for line in action["plan"]["diff"]:
+        out.print(f"  {action['operation']} on {action['target']}", markup=False, soft_wrap=True)
+        for line in map(one_line, action["plan"]["diff"]):
             style = {"-": "red", "+": "green"}.get(line[:1], "")
             out.print(Text(f"  {line}", style=style), soft_wrap=True)
 

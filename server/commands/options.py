@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from graphs.settings import Settings, read_settings
+from tools.kit.plain import visible
 
 HomeOption = Annotated[
     Path | None,
@@ -32,9 +33,17 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
 
 
+class PlainConsole(Console):
+    """A console to which text can't send commands: what would move its cursor is shown."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As `Console.print`; bare strings lose what a terminal would act on."""
+        super().print(*(visible(o) if isinstance(o, str) else o for o in objects), **options)
+
+
 def console() -> Console:
     """Where a person reads; colours on a terminal only, and wide lines where there is none."""
-    found = Console(highlight=False)
+    found = PlainConsole(highlight=False)
     if not found.is_terminal:
         found.width = 200
     return found

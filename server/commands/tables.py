@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tools.kit.plain import visible
+
 STYLES = {
     "healthy": "green",
     "running": "green",
@@ -67,5 +69,5 @@ def ago(moment: datetime) -> str:
 
 
 def _cell(value: Any) -> Text:
-    text = "" if value is None else str(value)
+    text = "" if value is None else visible(str(value))
     return Text(text, style=STYLES.get(text, ""))

@@ -16,6 +16,8 @@ TAGS = {
 }  # fmt: skip
 HEADINGS = {"h1": "h3", "h2": "h3", "h5": "h4", "h6": "h4"}
 SCHEMES = {"http", "https", "mailto"}
+MOST_CHARACTERS = 20_000
+"""Longest message shown, as long as the longest one taken: more would bury what stands below."""
 
 
 @cache
@@ -28,6 +30,8 @@ def _parser() -> MarkdownIt:
 
 def to_html(text: str) -> Markup:
     """*text* as safe HTML; headings start at level 3, below the page's own."""
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]}…\n\n(Cut: it has {len(text):,} characters.)"
     tokens = _parser().parse(text)
     for token in tokens:
         token.tag = HEADINGS.get(token.tag, token.tag)

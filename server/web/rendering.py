@@ -13,10 +13,18 @@ from starlette.responses import HTMLResponse
 from server.auth import services_of
 from server.visitor import DEFAULT_ACCENT, TenantFace, Visitor
 from server.web import assets, charts, markdown, moments, words
+from tools.kit import plain
 
 TEMPLATES = Path(__file__).parent / "templates"
 NOBODYS = TenantFace(id="", slug="", name="Dynasty Academy", accent=DEFAULT_ACCENT)
 """What a page shows before the tenant is known."""
+
+
+def shown(value: Any) -> Any:
+    """What a template fills in, without characters that make a page read other than it is."""
+    if isinstance(value, Markup):
+        return Markup(plain.visible(value))  # noqa: S704 - characters go, none becomes markup
+    return plain.visible(value) if isinstance(value, str) else value
 
 
 @cache
@@ -29,6 +37,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=shown,
     )
     env.globals.update(
         asset=assets.address,

@@ -55,6 +55,7 @@ APPROVAL = {
             "risk": "low",
             "reversibility": "nothing_to_undo",
             "state": "asked",
+            "target": "catalog/catalog-1",
             "plan": {"summary": "Restart catalog-1 of catalog", "diff": ["- old", "+ new"]},
         }
     ],

@@ -31,6 +31,7 @@ from tools.kit.operation import (
     Risk,
     Value,
 )
+from tools.kit.plain import quoted
 
 RESTARTABLE = frozenset({"web", "agents"})
 """The academy's own services that may be restarted; the rest would cut the branch it sits on."""
@@ -323,7 +324,8 @@ def _earliest(plan: Plan) -> datetime:
 
 def _now_line(replica: ReplicaSpec, facts: ProcessFacts, answer: ProbeResult | None) -> str:
     if facts.pid is None:
-        return f"- {replica.name}: no process ({facts.exit_note or facts.status})"
+        said = f"; it is said: {quoted(facts.exit_note)}" if facts.exit_note else ""
+        return f"- {replica.name}: no process ({facts.status}{said})"
     since = f", started {facts.started_at:%H:%M:%S}" if facts.started_at else ""
     how = "running"
     if answer is not None:
@@ -332,7 +334,7 @@ def _now_line(replica: ReplicaSpec, facts: ProcessFacts, answer: ProbeResult | N
             if answer.ok
             else f"answers {answer.status}"
             if answer.status
-            else f"does not answer ({answer.error})"
+            else f"does not answer: {quoted(answer.error)}"
         )
     if facts.stopped_by_signal:
         how += ", stopped by a signal (state T)"

@@ -10,10 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from tools.kit.clock import Clock
 from tools.kit.infrastructure import Fleet, Infrastructure
+from tools.kit.plain import one_line
 
 Risk = Literal["low", "medium", "high", "critical"]
 Reversibility = Literal["exact", "compensating", "nothing_to_undo", "irreversible"]
@@ -39,6 +40,16 @@ class Plan(Value):
     """The planned-on state that `precondition` compares with the world (pid, start, checksums)."""
     region: dict[str, Any]
     """Where the action lies for evidence coverage: kind of target, adapter, magnitude."""
+
+    @field_validator("summary")
+    @classmethod
+    def _plain_summary(cls, summary: str) -> str:
+        return one_line(summary)
+
+    @field_validator("diff")
+    @classmethod
+    def _plain_diff(cls, lines: list[str]) -> list[str]:
+        return [one_line(line) for line in lines]
 
 
 class Check(Value):

@@ -95,7 +95,7 @@ async def test_the_plan_shows_the_old_process_the_new_one_and_who_answers_meanwh
     pid = infrastructure.pid("catalog-1")
     assert plan.target == "catalog/catalog-1"
     assert plan.diff == [
-        f"- catalog-1: process {pid}, started 08:00:00, does not answer (timeout), "
+        f"- catalog-1: process {pid}, started 08:00:00, does not answer: “timeout”, "
         "stopped by a signal (state T)",
         "+ catalog-1: a new process, answering /healthz",
         "  while it restarts, 1 of 1 other replicas answer",
