@@ -32,7 +32,7 @@ async def issue_key(
         raise Forbidden("API keys are for staff, engineers, authors and operators.")
     if caller.via == "key" and "operator" not in caller.roles:
         raise Forbidden("Sign in to make a key; only an operator's key makes another.")
-    name = " ".join(name.split())
+    name = audit.storable(" ".join(name.split()))
     if not 1 <= len(name) <= policy.KEY_NAME_MOST:
         raise Invalid(f"Name what the key is for, in 1 to {policy.KEY_NAME_MOST} characters.")
     if days is not None and days < 1:

@@ -205,7 +205,7 @@ async def sign_in(
     """
     repository = IdentityRepository(session)
     now = clock.now()
-    known_as = email.strip().lower()[: policy.EMAIL_MOST]
+    known_as = audit.storable(email.strip().lower()[: policy.EMAIL_MOST])
     subjects = [f"address:{network_of(address)}", f"email:{known_as}"]
     await repository.hold_sign_ins(subjects)
     since = now - policy.FAILURE_WINDOW
