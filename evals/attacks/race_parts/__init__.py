@@ -1,0 +1,1 @@
+"""Parts of the attack on every route that changes something."""

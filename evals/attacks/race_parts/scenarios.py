@@ -1,0 +1,327 @@
+"""One scenario for every route that changes something; a route without one fails the attack.
+
+A scenario says how a good request comes about, what sending it again may do, and which requests are
+too late for it. How a request is left without its guards, or with foreign ids, needs no saying.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from evals.attacks.race_parts.place import PASSWORD, Place
+from evals.attacks.race_parts.requests import Shot
+from memory.ids import new_id
+from tools.autonomy.schemas import ApprovalView
+
+Repeats = Literal["once", "same", "each"]
+Prepare = Callable[[Place], Awaitable[Shot]]
+Late = Callable[[Place], Awaitable[tuple[Shot, int]]]
+FREE = frozenset[str]()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A good request for one route, and what becomes of bad ones."""
+
+    route: str
+    """Method and path template, as the application declares it."""
+    prepare: Prepare
+    """Make what the request is about, and the request."""
+    repeats: Repeats
+    """Sent again: refused (`once`), answered again without effect (`same`), done again (`each`)."""
+    again: frozenset[int] = frozenset({409})
+    """How a repetition is refused."""
+    late: Mapping[str, Late] = field(default_factory=dict)
+    """Requests that were good once, and the status each must get."""
+    foreign: Callable[[Place], Awaitable[str]] | None = None
+    """Id of a thing of the same kind that belongs to somebody else."""
+    rival: Mapping[str, str] = field(default_factory=dict)
+    """Fields by which a second person's request at the same moment differs."""
+    guarded: bool = True
+    """Whether a session is needed; a route for everybody is only tried from elsewhere."""
+    fleet: bool = False
+    """Whether a learner of the same tenant must be refused."""
+    noise: frozenset[str] = FREE
+    """Tables in which a refusal is recorded."""
+
+
+def decision(question: ApprovalView, answer: str = "approve") -> dict[str, str]:
+    """The answer to exactly *question*."""
+    return {"decision": answer, "digest": question.digest}
+
+
+def body(path: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """*fields* as the route at *path* takes them: JSON for programs, a form for pages."""
+    return {"json": fields} if path.startswith("/api/") else {"form": fields}
+
+
+def deciding(prefix: str) -> Scenario:
+    """Answering a question, at the API or on the page."""
+
+    def shot(place: Place, question: ApprovalView, fields: dict[str, str]) -> Shot:
+        path = f"{prefix}/approvals/{question.id}/decision"
+        return Shot("POST", path, place.sessions["ada"], **body(path, fields))
+
+    async def prepare(place: Place) -> Shot:
+        question = await place.switches.ask()
+        return shot(place, question, decision(question))
+
+    async def other_plan(place: Place) -> tuple[Shot, int]:
+        question, seen = await place.switches.ask(), await place.switches.ask()
+        return shot(place, question, decision(seen)), 409
+
+    async def closed(place: Place) -> tuple[Shot, int]:
+        question = await place.switches.ask()
+        await place.switches.answer(question, "deny")
+        return shot(place, question, decision(question)), 409
+
+    async def expired(place: Place) -> tuple[Shot, int]:
+        question = await place.switches.expired()
+        return shot(place, question, decision(question)), 409
+
+    async def undone_before(place: Place) -> tuple[Shot, int]:
+        question = await place.switches.undo_asked()
+        await place.switches.answer(question, "approve")
+        await place.switches.drive()
+        return shot(place, question, decision(question)), 409
+
+    async def foreign(place: Place) -> str:
+        return (await place.switches.ask("eve")).id
+
+    return Scenario(
+        route=f"POST {prefix}/approvals/{{approval_id}}/decision",
+        prepare=prepare,
+        repeats="once",
+        late={
+            "another plan's digest": other_plan,
+            "a question denied before": closed,
+            "an expired question": expired,
+            "an undo carried out before": undone_before,
+        },
+        foreign=foreign,
+        rival={"decision": "deny"},
+        fleet=True,
+    )
+
+
+def undoing(prefix: str) -> Scenario:
+    """Asking for an undo."""
+
+    def shot(place: Place, action: str) -> Shot:
+        return Shot("POST", f"{prefix}/actions/{action}/undo", place.sessions["ada"])
+
+    async def prepare(place: Place) -> Shot:
+        return shot(place, await place.switches.verified())
+
+    async def not_done(place: Place) -> tuple[Shot, int]:
+        return shot(place, (await place.switches.ask()).actions[0].id), 409
+
+    async def undone(place: Place) -> tuple[Shot, int]:
+        question = await place.switches.undo_asked()
+        await place.switches.answer(question, "approve")
+        await place.switches.drive()
+        return shot(place, question.actions[0].id), 409
+
+    return Scenario(
+        route=f"POST {prefix}/actions/{{action_id}}/undo",
+        prepare=prepare,
+        repeats="same",
+        late={"an action not done": not_done, "an action undone before": undone},
+        foreign=lambda place: place.switches.verified("eve"),
+        fleet=True,
+    )
+
+
+def releasing(prefix: str) -> Scenario:
+    """Closing a stuck action."""
+
+    def shot(place: Place, action: str) -> Shot:
+        path = f"{prefix}/actions/{action}/release"
+        fields = {"found": "not-done", "note": "The switch is off."}
+        return Shot("POST", path, place.sessions["ada"], **body(path, fields))
+
+    async def prepare(place: Place) -> Shot:
+        return shot(place, await place.switches.stuck())
+
+    async def not_stuck(place: Place) -> tuple[Shot, int]:
+        return shot(place, (await place.switches.ask()).actions[0].id), 409
+
+    return Scenario(
+        route=f"POST {prefix}/actions/{{action_id}}/release",
+        prepare=prepare,
+        repeats="once",
+        late={"an action that isn't stuck": not_stuck},
+        foreign=lambda place: place.switches.stuck("eve"),
+        rival={"found": "done"},
+        fleet=True,
+    )
+
+
+def ending_a_session(route: str) -> Scenario:
+    """Signing out."""
+    method, _, path = route.partition(" ")
+
+    async def prepare(place: Place) -> Shot:
+        return Shot(method, path, await place.own_session("ada"))
+
+    return Scenario(
+        route=route, prepare=prepare, repeats="once", again=frozenset({401, 303, 204, 422})
+    )
+
+
+def setting_a_password(route: str) -> Scenario:
+    """E-mail and password; sent again it is the same password, set again and recorded again."""
+    method, _, path = route.partition(" ")
+
+    async def prepare(place: Place) -> Shot:
+        fields = {"email": "bert@example.org", "password": PASSWORD}
+        return Shot(method, path, await place.own_session("bert"), **body(path, fields))
+
+    async def taken(place: Place) -> tuple[Shot, int]:
+        fields = {"email": await place.password("lea"), "password": PASSWORD}
+        expected = 409 if path.startswith("/api/") else 422
+        return Shot(method, path, place.sessions["ada"], **body(path, fields)), expected
+
+    return Scenario(
+        route=route, prepare=prepare, repeats="each", late={"somebody else's e-mail": taken}
+    )
+
+
+def making_a_key(path: str) -> Scenario:
+    """A key each time, up to what one person may hold."""
+
+    async def prepare(place: Place) -> Shot:
+        return Shot("POST", path, place.sessions["ada"], **body(path, {"name": "attack"}))
+
+    return Scenario(
+        route=f"POST {path}", prepare=prepare, repeats="each", again=frozenset({403, 409, 422})
+    )
+
+
+def ending_a_key(method: str, template: str) -> Scenario:
+    """Revoking a key; revoked again it stays so."""
+
+    async def prepare(place: Place) -> Shot:
+        path = template.replace("{key_id}", await place.key("bert"))
+        return Shot(method, path, await place.own_session("bert"))
+
+    return Scenario(
+        route=f"{method} {template}",
+        prepare=prepare,
+        repeats="same",
+        foreign=lambda place: place.key("eve"),
+    )
+
+
+async def new_link(place: Place) -> Shot:
+    """An operator makes a link for themselves."""
+    return Shot("POST", "/api/signin-links", place.sessions["olga"], json={"minutes": 5})
+
+
+async def signing_in(place: Place) -> Shot:
+    """E-mail and password on the form."""
+    fields = {"email": await place.password("olga"), "password": PASSWORD}
+    return Shot("POST", "/signin", form=fields)
+
+
+async def wrong_password(place: Place) -> tuple[Shot, int]:
+    """Somebody guesses."""
+    fields = {"email": f"{new_id('who')}@example.org", "password": "not the password"}
+    return Shot("POST", "/signin", form=fields), 403
+
+
+async def using_a_link(place: Place) -> Shot:
+    """The button behind a one-time link."""
+    return Shot("POST", f"/signin/{await place.link('bert')}")
+
+
+async def used_link(place: Place) -> tuple[Shot, int]:
+    """A link somebody used."""
+    shot = await using_a_link(place)
+    await place.sender.send(shot)
+    return shot, 403
+
+
+async def api_thread(place: Place) -> Shot:
+    """An empty conversation."""
+    return Shot("POST", "/api/threads", place.sessions["ada"])
+
+
+async def page_thread(place: Place) -> Shot:
+    """A conversation with its first message, under the id its form chose."""
+    fields = {"text": "What is wrong?", "key": new_id("thr")}
+    return Shot("POST", "/threads", place.sessions["ada"], form=fields)
+
+
+async def api_message(place: Place) -> Shot:
+    """A message with an idempotency key."""
+    path = f"/api/threads/{await place.thread('ada')}/messages"
+    key = {"idempotency-key": new_id("msg")}
+    return Shot("POST", path, place.sessions["ada"], json={"text": "What is wrong?"}, headers=key)
+
+
+async def chat(place: Place) -> Shot:
+    """A message of a chat client, sent again by its library under the same key."""
+    fields = {
+        "model": "academy",
+        "stream": True,
+        "messages": [{"role": "user", "content": f"What is wrong? {new_id('ask')}"}],
+    }
+    key = {"idempotency-key": new_id("msg")}
+    return Shot("POST", "/v1/chat/completions", place.sessions["ada"], json=fields, headers=key)
+
+
+async def page_message(place: Place) -> Shot:
+    """A message with the key its form chose."""
+    path = f"/threads/{await place.thread('ada')}/messages"
+    fields = {"text": "What is wrong?", "key": new_id("msg")}
+    return Shot("POST", path, place.sessions["ada"], form=fields)
+
+
+SCENARIOS = (
+    *(deciding(prefix) for prefix in ("/api", "")),
+    *(undoing(prefix) for prefix in ("/api", "")),
+    *(releasing(prefix) for prefix in ("/api", "")),
+    ending_a_session("DELETE /api/session"),
+    ending_a_session("POST /signout"),
+    setting_a_password("PUT /api/password"),
+    setting_a_password("POST /account/password"),
+    making_a_key("/api/keys"),
+    making_a_key("/account/keys"),
+    ending_a_key("DELETE", "/api/keys/{key_id}"),
+    ending_a_key("POST", "/account/keys/{key_id}/revoke"),
+    Scenario("POST /api/signin-links", new_link, "each", fleet=True),
+    Scenario(
+        "POST /signin",
+        signing_in,
+        "each",
+        late={"a wrong password": wrong_password},
+        guarded=False,
+        noise=frozenset({"signin_failure", "audit_entry"}),
+    ),
+    Scenario(
+        "POST /signin/{token}",
+        using_a_link,
+        "once",
+        again=frozenset({403}),
+        late={"a used link": used_link},
+        guarded=False,
+        noise=frozenset({"audit_entry"}),
+    ),
+    Scenario("POST /v1/chat/completions", chat, "same"),
+    Scenario("POST /api/threads", api_thread, "each"),
+    Scenario("POST /threads", page_thread, "same"),
+    Scenario(
+        "POST /api/threads/{thread_id}/messages",
+        api_message,
+        "same",
+        foreign=lambda place: place.thread("bert"),
+    ),
+    Scenario(
+        "POST /threads/{thread_id}/messages",
+        page_message,
+        "same",
+        foreign=lambda place: place.thread("bert"),
+    ),
+)
+"""What is tried at each route, by method and path."""
