@@ -21,6 +21,7 @@ from tools.kit.errors import Conflict, NotFound
 from tools.kit.gatekeeper import Intention, Proposed, ProposedAction, Settled
 from tools.kit.ledger import Purpose
 from tools.kit.operation import Operation, OperationContext, Plan
+from tools.kit.standing import StandingPermits
 
 OPEN = ("asked", "permitted", "intended", "applied")
 
@@ -254,6 +255,7 @@ class Bench:
         self.store = FakeControlStore()
         self.gate = FakeGatekeeper(self.store, operations, OperationContext(infrastructure, clock))
         self.local = LocalStore(folder / "healer", folder / "logs" / "alerts.log")
+        self.hands: StandingPermits | None = None
         self.loop = self.another()
 
     def another(self) -> HealingLoop:
@@ -271,6 +273,7 @@ class Bench:
             local=self.local,
             clock=self.clock,
             policy=self.policy,
+            standing=self.hands,
         )
 
     async def restart(self) -> None:
