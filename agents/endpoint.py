@@ -23,6 +23,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
+from agents.checking import Check, CheckedStream, decoded, read_whole, words_of
 from agents.embedded.app import PREFIX, RUN_HEADER, create_app
 from agents.embedded.protocol import Playbook
 from agents.embedded.router import IntentRouter
@@ -33,14 +34,13 @@ from agents.errors import (
     EndpointTimeout,
     EndpointUnavailable,
     MalformedArguments,
-    ModelError,
 )
 from agents.metering import Budgets, RunMeter, current_meter
 from agents.retries import RETRIED, GiveUp, next_try, retry_after
 from agents.routing import RouteDecision
-from agents.tokens import PER_MESSAGE, TokenCounter, byte_bound, local_counter, request_tokens
+from agents.tokens import TokenCounter, byte_bound, local_counter, request_tokens
 from agents.translation import translate
-from agents.wire import Answer, StreamReader, error_text, read_body
+from agents.wire import error_text, read_body
 from tools.kit.clock import Clock, SystemClock
 
 EMBEDDED_URL = "http://embedded.invalid/v1"
@@ -213,12 +213,12 @@ class MeteredTransport(httpx2.AsyncBaseTransport):
             request.headers[RUN_HEADER.decode()] = meter.run_id
         response = await self._send(request, meter)
         tools = [str(t.get("function", {}).get("name")) for t in sent.get("tools") or []]
-        check = _Check(meter, tokens, tools, self._count)
+        check = Check(meter, tokens, tools, self._count)
         if sent.get("stream") and "event-stream" in response.headers.get("content-type", ""):
             return httpx2.Response(
                 response.status_code,
-                headers=_decoded(response.headers),
-                stream=_CheckedStream(response, check),
+                headers=decoded(response.headers),
+                stream=CheckedStream(response, check, self._budgets),
                 extensions=response.extensions,
             )
         check.book(read_body(await response.aread()))
@@ -243,7 +243,7 @@ class MeteredTransport(httpx2.AsyncBaseTransport):
                     response = await self._inner.handle_async_request(request)
                     streams = "event-stream" in response.headers.get("content-type", "")
                     if not (response.is_success and streams):
-                        await response.aread()
+                        response = await read_whole(response, self._budgets.answer_bytes)
             except (TimeoutError, httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
                 # Not tried again: the endpoint may be working on it, and be paid for it twice.
                 raise EndpointTimeout(
@@ -251,7 +251,7 @@ class MeteredTransport(httpx2.AsyncBaseTransport):
                     "to answer. Try again, or ask for less at once."
                 ) from error
             except httpx2.TransportError as error:
-                failure, cause = f"can't be reached ({_words(error)})", error
+                failure, cause = f"can't be reached ({words_of(error)})", error
             else:
                 if response.is_success:
                     return response
@@ -296,77 +296,6 @@ class MeteredTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-@dataclass
-class _Check:
-    """Judges one answer and books it to its run."""
-
-    meter: RunMeter
-    sent_tokens: int
-    tools: list[str]
-    count: TokenCounter
-    booked: bool = False
-
-    def book(self, answer: Answer) -> None:
-        if self.booked:
-            return
-        self.booked = True
-        findings: tuple[ModelError, ...] = ()
-        try:
-            findings = answer.judge(self.tools)
-        finally:
-            said = answer.text + "".join(c.name + c.arguments for c in answer.calls.values())
-            guessed = self.sent_tokens, PER_MESSAGE + self.count(said)
-            tokens = guessed if answer.tokens is None else answer.tokens
-            self.meter.end_call(
-                sent=tokens[0],
-                said=tokens[1],
-                reported=answer.tokens is not None,
-                calls=answer.called,
-                findings=findings,
-            )
-
-
-class _CheckedStream(httpx2.AsyncByteStream):
-    """Passes a stream on while reading it; books what was said even when the reader leaves."""
-
-    def __init__(self, response: httpx2.Response, check: _Check) -> None:
-        self._response = response
-        self._check = check
-        self._reader = StreamReader()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for data in self._response.aiter_bytes():
-                self._reader.feed(data)
-                if self._reader.done:
-                    self._check.book(self._reader.end())
-                yield data
-        except httpx2.TimeoutException as error:
-            raise EndpointTimeout("The model stopped in the middle of its answer.") from error
-        except httpx2.TransportError as error:
-            raise BrokenAnswer(
-                f"The model's answer broke off in the middle ({_words(error)})."
-            ) from error
-        self._check.book(self._reader.end())
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
-        if not self._check.booked:
-            self._check.booked = True
-            said = self._check.count(self._reader.answer.text)
-            self._check.meter.end_call(
-                sent=self._check.sent_tokens, said=said, reported=False, calls=(), findings=()
-            )
-
-
-def _decoded(headers: httpx2.Headers) -> httpx2.Headers:
-    """Headers of a body that has been decompressed while it was read."""
-    kept = httpx2.Headers(headers)
-    for name in ("content-encoding", "content-length"):
-        kept.pop(name, None)
-    return kept
-
-
 def _request_json(body: bytes) -> dict[str, Any]:
     value = json.loads(body) if body else {}
     return value if isinstance(value, dict) else {}
@@ -376,7 +305,3 @@ def _brief(problem: Exception) -> str:
     if isinstance(problem, ValidationError):
         return "; ".join(str(one["msg"]) for one in problem.errors(include_url=False)[:3])
     return str(problem).splitlines()[0][:300]
-
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -22,13 +22,15 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 from pydantic_core import to_jsonable_python
 
 from agents.breaker import RepeatBreaker
+from agents.strict_arguments import StrictArguments
 from memory.errors import StoreUnavailable
 from tools.kit.digest import digest
-from tools.kit.errors import CapabilityError, Conflict
+from tools.kit.errors import CapabilityError, Conflict, Invalid
 from tools.kit.gatekeeper import Proposed, Settled
 from tools.kit.ledger import Purpose
 from tools.kit.operation import Value
 from tools.kit.proposal import Proposal, Question
+from tools.kit.storable import is_storable
 from tools.kit.tool_deps import ToolDeps
 
 SETTLE_SECONDS = 90.0
@@ -95,9 +97,9 @@ class GatedToolset(WrapperToolset[ToolDeps]):
         return self if wrapped is self.wrapped else replace(self, wrapped=wrapped)
 
     async def get_tools(self, ctx: RunContext[ToolDeps]) -> dict[str, ToolsetTool[ToolDeps]]:
-        """The granted tools; the others don't exist for the model."""
+        """The granted tools, held to their schemas; the others don't exist for the model."""
         tools = await super().get_tools(ctx)
-        return {name: tool for name, tool in tools.items() if name in self.granted}
+        return {name: _strict(tool) for name, tool in tools.items() if name in self.granted}
 
     async def call_tool(
         self,
@@ -112,6 +114,8 @@ class GatedToolset(WrapperToolset[ToolDeps]):
         try:
             if ctx.tool_call_approved:
                 return await self._decided(ctx)
+            if not is_storable(tool_args):
+                raise Invalid("The arguments hold characters that no text has; leave those out.")
             call_id = ctx.tool_call_id or ""
             refusal = self.breaker.admit(call_id, name, tool_args)
             if refusal is not None:
@@ -269,6 +273,13 @@ class GatedToolset(WrapperToolset[ToolDeps]):
             if one.state not in OPEN:
                 return one
             await asyncio.sleep(SETTLE_POLL_SECONDS)
+
+
+def _strict(tool: ToolsetTool[ToolDeps]) -> ToolsetTool[ToolDeps]:
+    schema = tool.tool_def.parameters_json_schema
+    return replace(
+        tool, args_validator=StrictArguments(tool.tool_def.name, schema, tool.args_validator)
+    )
 
 
 def _held(conflict: Conflict) -> HeldAnswer:

@@ -20,9 +20,9 @@ class Budgets:
     attempts: int = 4
     """Tries of one call, the first included."""
     answer_seconds: float = 300.0
-    """One whole answer, however slowly it comes: twenty times what a long one takes."""
+    """One streamed answer as a whole, however slowly it comes: 32,000 tokens at 100 a second."""
     answer_bytes: int = 8_000_000
-    """One answer, unpacked: fifty times what the token budget of a run could hold."""
+    """One answer, unpacked: some 32,000 tokens in events of 250 bytes."""
     deadline_seconds: float = 120.0
     """One call with all its retries and waits, up to its first byte."""
     connect_seconds: float = 5.0

@@ -7,9 +7,10 @@ didn't help. Missing usage figures are tolerated.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from agents.errors import (
     BrokenAnswer,
@@ -21,13 +22,24 @@ from agents.errors import (
     Refusal,
     UnknownTool,
 )
+from tools.kit.storable import is_storable
 
+COMPLETE = ("stop", "tool_calls", "function_call")
+"""Reasons to end, of those the protocol knows, that mean that the answer is whole."""
+ABSURD = 10**9
+"""Tokens of one call that no model has: such a figure is no figure."""
 QUOTED = 200
 """Characters of an endpoint's own words quoted in a message."""
 
 
+_ODD = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
+"""How an unsound character is written in JSON; pairs of halves are, too, and are sound."""
+T = TypeVar("T")
+
+
 @dataclass
 class _CallParts:
+    id: str = ""
     name: str = ""
     arguments: str = ""
 
@@ -45,23 +57,31 @@ class Answer:
 
     def absorb(self, choice: Mapping[str, Any]) -> None:
         """Add a choice of a body (`message`) or of a chunk (`delta`)."""
-        part = choice.get("message") or choice.get("delta") or {}
-        if not isinstance(part, Mapping):
-            raise BrokenAnswer("The model's answer has a message of an unknown shape.")
+        part = _shaped(choice.get("message") or choice.get("delta"), dict, {})
         self.text += _words(part.get("content"))
         self.refusal += _words(part.get("refusal"))
-        for position, call in enumerate(part.get("tool_calls") or []):
-            index = call.get("index")
-            parts = self.calls.setdefault(position if index is None else index, _CallParts())
-            function = call.get("function") or {}
-            parts.name += function.get("name") or ""
-            parts.arguments += function.get("arguments") or ""
-        self.finish = choice.get("finish_reason") or self.finish
+        for position, one in enumerate(_shaped(part.get("tool_calls"), list, [])):
+            call = _shaped(one, dict, {})
+            index = _shaped(call.get("index"), int, position)
+            parts = self.calls.setdefault(index, _CallParts())
+            function = _shaped(call.get("function"), dict, {})
+            parts.name += _shaped(function.get("name"), str, "")
+            parts.arguments += _shaped(function.get("arguments"), str, "")
+            parts.id = parts.id or _shaped(call.get("id"), str, "")
+        self.finish = _shaped(choice.get("finish_reason"), str, None) or self.finish
 
     def count(self, usage: Any) -> None:
-        """Take over reported usage, where it is there and makes sense."""
-        if isinstance(usage, Mapping):
+        """Take over reported usage, where it is there and makes sense.
+
+        Raises:
+            BrokenAnswer: figures that are no numbers; no client can read such an answer.
+        """
+        if usage is not None and not isinstance(usage, Mapping):
+            raise BrokenAnswer("The model's answer has usage figures of an unknown shape.")
+        if usage:
             sent, said = usage.get("prompt_tokens"), usage.get("completion_tokens")
+            if not all(isinstance(one, int | float | None) for one in (sent, said)):
+                raise BrokenAnswer("The model's answer has usage figures that are no numbers.")
             if isinstance(sent, int) and isinstance(said, int) and min(sent, said) >= 0:
                 self.tokens = sent, said
 
@@ -76,6 +96,8 @@ class Answer:
         Raises:
             Refusal: the model declined, or a content filter did.
             LengthStop: it was cut off at the length limit.
+            BrokenAnswer: it ended for another reason than being complete, or two of its calls
+                have one id, so that no result could be told from the other's.
         """
         if self.refusal.strip():
             raise Refusal(f"The model declined: {_quote(self.refusal)}")
@@ -85,6 +107,14 @@ class Answer:
             raise LengthStop(
                 "The model's answer was cut off at its length limit. Ask for less at once."
             )
+        if self.finish is not None and self.finish not in COMPLETE:
+            raise BrokenAnswer(
+                f"The model's answer ended for a reason that doesn't say it is complete: "
+                f"{_quote(self.finish)}"
+            )
+        ids = [call.id for call in self.calls.values() if call.id]
+        if len(set(ids)) < len(ids):
+            raise BrokenAnswer("The model gave several tool calls one id; which is which is lost.")
         known = tuple(tools)
         findings: list[ModelError] = []
         for call in self.calls.values():
@@ -120,7 +150,12 @@ def read_body(body: bytes) -> Answer:
     choices = _choices(value)
     if not choices:
         raise EmptyAnswer("The model's answer holds no choice at all.")
+    message = choices[0].get("message")
+    if not isinstance(message, Mapping):
+        raise BrokenAnswer("The model's answer is no chat completion: its choice has no message.")
     answer.absorb(choices[0])
+    if any(isinstance(c, Mapping) and c.get("id") is None for c in message.get("tool_calls") or ()):
+        raise BrokenAnswer("The model called a tool without giving the call an id.")
     answer.count(value.get("usage"))
     return answer
 
@@ -134,6 +169,7 @@ class StreamReader:
     def __init__(self) -> None:
         self.answer = Answer()
         self._rest = b""
+        self._begun = False
         self.done = False
 
     def feed(self, data: bytes) -> None:
@@ -152,6 +188,7 @@ class StreamReader:
 
         Raises:
             BrokenAnswer: it ended in the middle.
+            EmptyAnswer: it holds no choice at all.
         """
         if self._rest.strip():
             self._line(self._rest.rstrip(b"\r"))
@@ -159,6 +196,8 @@ class StreamReader:
             raise BrokenAnswer(
                 "The model's answer broke off in the middle. What it said so far may be incomplete."
             )
+        if not self._begun:
+            raise EmptyAnswer("The model's answer holds no choice at all.")
         return self.answer
 
     def _line(self, line: bytes) -> None:
@@ -170,6 +209,7 @@ class StreamReader:
             return
         value = _json(data.decode("utf-8", errors="replace"))
         for choice in _choices(value)[:1]:
+            self._begun = self._begun or isinstance(choice.get("delta"), Mapping)
             self.answer.absorb(choice)
         self.answer.count(value.get("usage"))
 
@@ -194,10 +234,28 @@ def _json(text: str) -> dict[str, Any]:
         raise BrokenAnswer(f"The model's answer is not valid JSON: {_quote(text)}") from error
     if not isinstance(value, dict):
         raise BrokenAnswer(f"The model's answer is no chat completion: {_quote(text)}")
+    if _ODD.search(text) and not is_storable(value):
+        raise BrokenAnswer("The model's answer holds characters that no text has.")
     if value.get("error"):
         said, code = error_text(text.encode())
         raise EndpointUnavailable(
             f"The model endpoint sent an error in place of an answer: {said} {code}".rstrip()
+        )
+    return value
+
+
+def _shaped(value: Any, shape: type[T], otherwise: Any) -> Any:
+    """*value* if it has that shape, *otherwise* if it is null or missing.
+
+    Raises:
+        BrokenAnswer: it is something else.
+    """
+    if value is None:
+        return otherwise
+    if not isinstance(value, shape):
+        raise BrokenAnswer(
+            f"The model's answer has an unknown shape: a {type(value).__name__} where a "
+            f"{shape.__name__} belongs."
         )
     return value
 

@@ -15,6 +15,7 @@ from graphs import runs
 from graphs.runs import Claimed, EndState, NewEvent
 from memory.database import Database
 from tools.kit.clock import Clock
+from tools.kit.storable import storable
 
 FLUSH_SECONDS = 0.08
 """Longest a word waits for the next one before it is stored: below what an eye notices."""
@@ -46,7 +47,14 @@ class EventWriter:
             await self.flush()
 
     def _add(self, type_: str, **data: Any) -> None:
-        self._buffer.append(NewEvent(type=type_, data=data, at=self._clock.now()))
+        event = NewEvent(type=type_, data=storable(data), at=self._clock.now())
+        last = self._buffer[-1] if self._buffer else None
+        if last is not None and _continues(event, last):
+            # Letters that wait together are one event: a model that sends them one by one costs
+            # no row for each.
+            last.data["delta"] += event.data["delta"]
+        else:
+            self._buffer.append(event)
 
     async def flush(self) -> None:
         """Store what is waiting.
@@ -66,7 +74,8 @@ class EventWriter:
         self._flushed = time.monotonic()
         await runs.append_events(session, self._claimed, events)
         for message_id, text in messages:
-            await runs.store_message(session, self._claimed, message_id, text, clock=self._clock)
+            said = storable(text)
+            await runs.store_message(session, self._claimed, message_id, said, clock=self._clock)
 
     async def begin(self, *, mode: str) -> None:
         """The turn begins, or begins again."""
@@ -149,6 +158,13 @@ class EventWriter:
         """Store a whole message with the events that told it."""
         self._messages.append((message_id, text))
         await self.flush()
+
+
+def _continues(event: NewEvent, last: NewEvent) -> bool:
+    return (
+        event.type == last.type == "TEXT_MESSAGE_CONTENT"
+        and event.data["messageId"] == last.data["messageId"]
+    )
 
 
 class Speech:

@@ -318,4 +318,6 @@ def _error_word(error: BaseException) -> str:
         return "refused" if "attempts failed" in str(error) else f"can't connect: {error}"
     if isinstance(error, httpx2.RemoteProtocolError) and "disconnected" in str(error):
         return "reset"
+    if isinstance(error, httpx2.RemoteProtocolError | httpx2.DecodingError):
+        return "broken answer"  # its words would quote the service, and those are outside text
     return f"{type(error).__name__}: {error}"

@@ -207,12 +207,16 @@ async def _ask_undo(deps: ToolDeps, action_id: str, config: AutonomyConfig) -> Q
     if request.action_id and action_id and action_id != request.action_id:
         raise Forbidden(f"The person asked to undo {request.action_id}, not {action_id}.")
     async with deps.control.unit_of_work() as session:
-        wanted = request.action_id or action_id
-        action = (
-            await service.get_action(session, deps.caller, wanted)
-            if wanted
-            else _last(await service.list_actions(session, deps.caller, limit=MOST), deps.thread_id)
-        )
+        if request.action_id:
+            action = await service.get_action(session, deps.caller, request.action_id)
+        else:
+            recent = await service.list_actions(session, deps.caller, limit=MOST)
+            action = _last(recent, deps.thread_id)
+            if action_id not in ("", action.id):
+                raise Forbidden(
+                    f"The person asked to undo the last action, which is {action.id}; for another "
+                    f"one they have to name it, such as “undo {action_id}”."
+                )
         if action.reversibility == "nothing_to_undo":
             raise Conflict(
                 f"{action.plan.summary}: a restart has nothing to undo. What can be done instead: "

@@ -5,7 +5,8 @@ Every tool follows the same contract:
 - an answer carries `text`, a sentence a person can read, beside its figures;
 - a door has no effect: it hands back a `Proposal` whose warrant is the person's own request of
   this turn, or an open incident on that target, and refuses without one;
-- text from outside (log lines) marks the conversation tainted.
+- text from outside (log lines, names a service gives its own figures) marks the conversation
+  tainted; secrets are taken out of it.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,16 @@ from datetime import datetime
 
 from pydantic_ai import FunctionToolset, RunContext
 
+from memory.vectors.redaction import redact
 from tools.healing import service
 from tools.healing.schemas import FleetView, IncidentView, ReplicaView, ServiceView
+from tools.healing.signals import TITLES
 from tools.kit.asked import RequestedOperation
 from tools.kit.errors import Forbidden, Invalid, NotFound
 from tools.kit.gatekeeper import Intention
 from tools.kit.operation import Value, Warrant
 from tools.kit.proposal import Proposal
+from tools.kit.storable import storable
 from tools.kit.tool_deps import ToolDeps
 
 READS = ("fleet_status", "service_status", "list_incidents", "explain_incident", "read_log")
@@ -31,6 +35,8 @@ CALLS_FOR: dict[str, str] = {"dead": RESTART, "hung": RESTART, "disk_filling": A
 BROKEN = ("hung", "dead", "stopped")
 """States in which a replica of a service that shall be restarted is the one to restart."""
 LOG_LINES = 40
+LINE_CHARACTERS = 1_000
+"""Longest line of a log that is told: more of it is data, and would fill a model's budget."""
 
 
 class ReplicaAnswer(Value):
@@ -161,7 +167,10 @@ async def service_status(ctx: RunContext[ToolDeps], service: str) -> ServiceAnsw
         service: Name of the service, such as `catalog`.
     """
     view, _ = await _look(ctx.deps)
-    return _service_answer(_named(view, service), signals=True)
+    found = _named(view, service)
+    if any(name not in TITLES for one in found.replicas for name in one.signals):
+        ctx.deps.taint.mark(f"figures that {service} named itself")
+    return _service_answer(found, signals=True)
 
 
 def _named(view: FleetView, name: str) -> ServiceView:
@@ -228,9 +237,21 @@ async def read_log(ctx: RunContext[ToolDeps], replica: str, lines: int = 20) -> 
         raise Invalid(f"There is no replica {replica!r}; there are {', '.join(known)}.")
     deps.taint.mark(f"the log of {replica}")
     tail = await deps.infrastructure.tail_log(found, lines=max(1, min(lines, LOG_LINES)))
+    told = redact("\n".join(_shortened(line) for line in tail))
+    left_out = f" {told.count} secrets were taken out." if told.count else ""
     return LogAnswer(
-        text=f"{len(tail)} lines from the log of {replica}.", replica=replica, lines=list(tail)
+        text=f"{len(tail)} lines from the log of {replica}.{left_out}",
+        replica=replica,
+        lines=storable(told.text).splitlines(),
     )
+
+
+def _shortened(line: str) -> str:
+    """The line, its middle left out and said so where it is too long."""
+    if len(line) <= LINE_CHARACTERS:
+        return line
+    half = LINE_CHARACTERS // 2
+    return f"{line[:half]} [... {len(line) - 2 * half:,} characters left out ...] {line[-half:]}"
 
 
 async def restart_replica(ctx: RunContext[ToolDeps], service: str, replica: str = "") -> Proposal:

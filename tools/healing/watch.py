@@ -234,7 +234,7 @@ def body_signals(body: str, *, taken: Iterable[str] = ()) -> dict[str, float]:
     """Numbers at the top level of a JSON health answer; text and the rest of it are ignored."""
     try:
         content = json.loads(body) if body.startswith("{") else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     known = set(taken)
     numbers = {

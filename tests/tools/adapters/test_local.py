@@ -267,7 +267,7 @@ def _serve_once(listener: socket.socket, answer: bytes, *, reset: bool) -> None:
         (b"", False, (False, None, "reset")),
         (b"HTTP/1.1 503 Down\r\ncontent-length: 4\r\n\r\ndown", False, (False, 503, "")),
         (b"HTTP/1.1 302 Go\r\nlocation: http://127.0.0.1:1/\r\n\r\n", False, (False, 302, "")),
-        (b"nonsense\r\n\r\n", False, (False, None, "RemoteProtocolError")),
+        (b"nonsense\r\n\r\n", False, (False, None, "broken answer")),
     ],
 )
 async def test_what_a_probe_meets_is_named(
