@@ -38,6 +38,7 @@ from server.routes import probes
 from server.routes import standing as standing_api
 from server.routes import threads as threads_api
 from server.web.pages import account, approvals, audit, docs, files, fleet, incidents, ops, signin
+from server.web.pages import standing as standing_page
 from tools.kit.clock import Clock, SystemClock
 
 DRAIN_SECONDS = 1.5
@@ -54,6 +55,7 @@ ROUTERS = (
     fleet.router,
     incidents.router,
     audit.router,
+    standing_page.router,
     account.router,
     docs.router,
     identity_api.router,

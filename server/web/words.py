@@ -56,6 +56,13 @@ APPROVAL: dict[str, tuple[Tone, str]] = {
     "withdrawn": ("quiet", "Withdrawn"),
 }
 
+STANDING: dict[str, tuple[Tone, str]] = {
+    "active": ("good", "In force"),
+    "frozen": ("warn", "Frozen"),
+    "expired": ("quiet", "Ended"),
+    "revoked": ("quiet", "Revoked"),
+}
+
 OVER = frozenset(
     {
         "refused", "denied", "expired", "withdrawn", "permit_expired", "failed", "verified",
