@@ -83,33 +83,39 @@ class HealingWorld:
 
     async def play(self, case: Case, seed: int) -> Played:
         """One trial with the product's healer."""
-        database = await SHARED.clone()
-        try:
-            return await self._play(case, seed, database)
-        finally:
-            await SHARED.drop(database)
+        return await self._play(case, seed, healed=True)
 
     async def play_alone(self, case: Case, seed: int) -> Played:
         """The same world with supervisord alone: what recovers by itself."""
-        return await self._play(case, seed, None)
+        return await self._play(case, seed, healed=False)
 
-    async def _play(self, case: Case, seed: int, database: TrialDatabase | None) -> Played:
+    async def _play(self, case: Case, seed: int, *, healed: bool) -> Played:
         drawn = draw(case.name, case.world, seed, injection=case.injection)
         notes = Notes(drawn)
         try:
-            return await self._played(drawn, notes, database)
+            return await self._played(drawn, notes, healed=healed)
         except (Unavailable, TimeoutError) as error:
-            text = str(error) or "something did not come up in time"
-            return Played(trajectory=tuple(notes.steps), problem=text)
+            problem = str(error) or "something did not come up in time"
+        except ExceptionGroup as group:
+            expected, defects = group.split((Unavailable, TimeoutError))
+            if defects is not None or expected is None:
+                raise
+            problem = f"something did not happen in time: {expected.exceptions[0]}"
+        return Played(trajectory=tuple(notes.steps), problem=problem)
 
-    async def _played(self, drawn: Drawn, notes: Notes, database: TrialDatabase | None) -> Played:
-        breaker = Breaker(self._fleet, self._shelves, drawn, notes, database)
+    async def _played(self, drawn: Drawn, notes: Notes, *, healed: bool) -> Played:
+        breaker = Breaker(self._fleet, self._shelves, drawn, notes)
         watcher = Watcher(drawn, self._fleet.ports, self._shelves)
-        await asyncio.to_thread(self._reset, drawn, breaker)
-        notes.add("world", f"{len(drawn.replicas)} replicas run: {', '.join(drawn.replicas)}")
         records = None
         async with contextlib.AsyncExitStack() as world:
             world.push_async_callback(breaker.mend)
+            database: TrialDatabase | None = None
+            async with asyncio.TaskGroup() as ready:
+                ready.create_task(asyncio.to_thread(self._reset, drawn, breaker))
+                if healed:
+                    database = await world.enter_async_context(SHARED.cloned())
+                    breaker.database = database
+            notes.add("world", f"{len(drawn.replicas)} replicas run: {', '.join(drawn.replicas)}")
             await world.enter_async_context(beside(watcher.run()))
             async with asyncio.timeout(UP_SECONDS):
                 await watcher.settled(drawn.replicas)
@@ -192,8 +198,14 @@ class HealingWorld:
                 while not healer.loop.store_reachable:  # noqa: ASYNC110 - the loop tells nobody
                     await asyncio.sleep(0.01)
             notes.add("world", "the healer has looked for the first time")
-            async with beside(approve_all(asked.control, database, home.locks, notes.add)):
+            answering = asyncio.create_task(
+                approve_all(asked.control, database, home.locks, notes.add, stop)
+            )
+            try:
                 yield asked.control
+            finally:
+                stop.set()
+                await answering
         finally:
             stop.set()
             await working

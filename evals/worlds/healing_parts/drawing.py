@@ -15,6 +15,8 @@ NAMES = (
 )
 """Services a world may have; none says how it will fare."""
 MOST_REPLICAS = 3
+LIMITS = (12, 16, 24, 32, 48, 64, 72)
+"""Mebibytes a service may be allowed; the sample fleet's 64 lies between the least and the most."""
 MOST_SECONDS = 40.0
 """How long a world is looked at where something is to be done and isn't; most end far earlier."""
 TITLES = ("{} service", "{}", "{} of the campus", "The {}")
@@ -230,15 +232,17 @@ def _service(
     if spare and name == targets[0]:
         low = max(2, low)
     earlier = [other for other in names[: names.index(name)] if other not in targets]
+    target = name in targets
     return DrawnService(
         name=name,
         title=dice.choice(TITLES).format(name.title()),
-        # Six or so replicas in all keep two cores free for what is measured.
-        replicas=dice.randint(low, high if name in targets else min(high, 2)),
+        # The ends come more often: evidence covers what lies between those tried. The others have
+        # few replicas, which keeps two cores free for what is measured.
+        replicas=dice.choice((low, high, dice.randint(low, high)))
+        if target
+        else dice.randint(low, max(low, min(high, 2))),
         depends_on=tuple(dice.sample(earlier, 1)) if earlier and dice.random() < 0.4 else (),
-        limit_mb=dice.choice((12, 16, 24, 32, 48))
-        if name in targets or dice.random() < 0.5
-        else None,
+        limit_mb=dice.choice(LIMITS) if target or dice.random() < 0.5 else None,
     )
 
 

@@ -1,6 +1,7 @@
 """What a trial's control database says afterwards, and the person who answers in it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +100,15 @@ async def nothing_open(database: Database) -> bool:
 
 
 async def approve_all(
-    database: Database, trial: TrialDatabase, locks: Path, note: Callable[[str, str], None]
+    database: Database,
+    trial: TrialDatabase,
+    locks: Path,
+    note: Callable[[str, str], None],
+    stop: asyncio.Event,
 ) -> None:
-    """Say yes to every question until cancelled: a trial measures what is done when it is let."""
+    """Say yes to every question until *stop*: a trial measures what is done when it is let."""
     config, clock = AutonomyConfig(locks=locks), SystemClock()
-    while True:
+    while not stop.is_set():
         try:
             async with database.unit_of_work() as session:
                 pending = await autonomy.list_approvals(session, trial.person, state="pending")
@@ -122,5 +127,5 @@ async def approve_all(
             note("approval", f"the question is over: {conflict.message}")
         except Exception as error:  # the database is away, as a case may want it
             note("approval", f"nobody can be asked now: {type(error).__name__}")
-            await asyncio.sleep(1.0)
-        await asyncio.sleep(ANSWERS_EVERY)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), ANSWERS_EVERY)
