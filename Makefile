@@ -56,12 +56,13 @@ check: .venv/.dev ## Format, lint, types, import contracts and the shape of the 
 	$(VENV) -m ruff check .
 	$(VENV) -m mypy
 	.venv/bin/lint-imports
+	$(VENV) -m evals lock --check
 	$(VENV) -m pytest -q tests/test_layout.py
 
-evals: .venv/.dev ## Run the evaluation suites that exist (ARGS=NAME for one)
+evals: .venv/.dev ## Play an evaluation suite and earn what it proves (ARGS="healing --quick")
 	$(VENV) -m evals run $(ARGS)
 
-bench: .venv/.runtime ## Measure engines beside a baseline (ARGS="front --json" for one)
+bench: .venv/.dev ## Measure engines beside a baseline (ARGS="front --json" for one)
 	$(VENV) -m evals bench $(ARGS)
 
 lock: .venv/bin/uv ## Resolve both lock files (ARGS=--upgrade for the newest versions)

@@ -50,8 +50,8 @@ def trials_per_case(
 ) -> dict[str, int]:
     """Worlds to play by case.
 
-    Without a number asked for: the fewest, the same for each case, that bring every operation of
-    a known risk to its first look; in a full run at least four.
+    Without a number asked for: the fewest, spread evenly, that bring every operation to its first
+    look, at least four per case; in the quick set every operation of low risk, and at least one.
     """
     if options.trials is not None:
         return dict.fromkeys((case.name for case in cases), options.trials)
@@ -59,8 +59,9 @@ def trials_per_case(
         return dict.fromkeys((case.name for case in cases), FULL_TRIALS)
     tried = Counter(operation for case in cases for operation in case.operations)
     least = 1 if options.quick else FULL_TRIALS
+    looked_at = {"low": FIRST_LOOK["low"]} if options.quick else FIRST_LOOK
     needed = {
-        operation: max(least, math.ceil(FIRST_LOOK.get(risks.get(operation, ""), 0) / count))
+        operation: max(least, math.ceil(looked_at.get(risks.get(operation, ""), 0) / count))
         for operation, count in tried.items()
     }
     return {case.name: max(needed[operation] for operation in case.operations) for case in cases}

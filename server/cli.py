@@ -1,7 +1,7 @@
 """The command `academy`: one module of `server/commands` per group, loaded when it is named.
 
 Other packages contribute commands through the entry-point group `academy.commands`: the name of
-the entry point is the command, its value a function as typer takes it.
+the entry point is the command, its value a function as typer takes it, or a `typer.Typer` of many.
 """
 
 import importlib
@@ -52,8 +52,11 @@ class LazyCommands(TyperGroup):
             found = {point.name: point for point in entry_points(group=CONTRIBUTED)}
             if cmd_name not in found:
                 return None
-            contributed = typer.Typer(add_completion=False, rich_markup_mode=None)
-            contributed.command()(found[cmd_name].load())
+            contributed = found[cmd_name].load()
+            if not isinstance(contributed, typer.Typer):
+                single = typer.Typer(add_completion=False, rich_markup_mode=None)
+                single.command()(contributed)
+                contributed = single
             command = typer.main.get_command(contributed)
         command.name = cmd_name
         return command

@@ -7,8 +7,6 @@ moment they were due, so that a stall counts for every request it delays.
 """
 
 import asyncio
-import importlib.metadata
-import platform
 import signal
 import socket
 import statistics
@@ -18,6 +16,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from evals.verdicts import bar, versions
 
 RATE = 100.0
 """Requests per second."""
@@ -60,6 +60,10 @@ asyncio.run(main())
 """A replica as the academy's web replicas behave: on SIGTERM not ready, 1.5 s later gone."""
 
 
+CONTROLS = ("direct", "naive", "direct_most_per_second", "naive_rolling")
+"""Figures of the controls: no proxy at all, and one that passes requests round robin."""
+
+
 @dataclass
 class Load:
     """What one run of requests met."""
@@ -83,12 +87,30 @@ class Load:
 
 def measure() -> dict[str, Any]:
     """Run everything; takes about 45 s on two cores."""
-    return asyncio.run(_measure())
+    found = asyncio.run(_measure())
+    controls = {name: found.pop(name) for name in CONTROLS}
+    return {
+        "name": "front",
+        "ours": found,
+        "controls": controls,
+        "bars": [
+            bar(
+                f"failed requests, {when}",
+                found[run]["failed"],
+                "0",
+                holds=not found[run]["failed"],
+            )
+            for run, when in (("front", "at rest"), ("front_rolling", "rolling restart"))
+        ],
+        "versions": versions("granian"),
+    }
 
 
 def describe(result: dict[str, Any]) -> str:
     """The figures as a table for a person."""
-    lines = [f"front: {RATE:.0f} requests/s over {CONNECTIONS} connections, {result['versions']}"]
+    lines = [f"front: {RATE:.0f} requests/s over {CONNECTIONS} connections"]
+    ours = result["ours"]
+    rows = {**result["controls"], **ours}
     lines.append(f"  {'':<32}{'requests':>9}{'failed':>8}{'p50 ms':>9}{'p99 ms':>9}")
     for name, title in (
         ("direct", "direct to one replica"),
@@ -97,15 +119,15 @@ def describe(result: dict[str, Any]) -> str:
         ("naive_rolling", "naive, rolling restart"),
         ("front_rolling", "front, rolling restart"),
     ):
-        row = result[name]
+        row = rows[name]
         lines.append(
             f"  {title:<32}{row['requests']:>9}{row['failed']:>8}{row['p50_ms']:>9.2f}"
             f"{row['p99_ms']:>9.2f}"
         )
     lines.append(
-        f"  the front adds {result['adds_p50_ms']:.2f} ms at p50, {result['adds_p99_ms']:.2f} ms at"
-        f" p99; at most {result['front_most_per_second']:.0f} requests/s"
-        f" (direct {result['direct_most_per_second']:.0f})"
+        f"  the front adds {ours['adds_p50_ms']:.2f} ms at p50, {ours['adds_p99_ms']:.2f} ms at"
+        f" p99; at most {ours['front_most_per_second']:.0f} requests/s"
+        f" (direct {rows['direct_most_per_second']:.0f})"
     )
     return "\n".join(lines)
 
@@ -143,9 +165,6 @@ async def _measure() -> dict[str, Any]:
             result[f"{name}_rolling"] = await _rolling(port, replicas, replica_ports, stack)
     result["adds_p50_ms"] = round(result["front"]["p50_ms"] - result["direct"]["p50_ms"], 2)
     result["adds_p99_ms"] = round(result["front"]["p99_ms"] - result["direct"]["p99_ms"], 2)
-    result["versions"] = (
-        f"granian {importlib.metadata.version('granian')}, Python {platform.python_version()}"
-    )
     return result
 
 

@@ -187,8 +187,12 @@ def test_a_run_without_a_number_reaches_the_first_look_of_every_operation() -> N
     cases = (lamp_case(), lit_case())
 
     quick = trials_per_case(cases, RunOptions(quick=True), LOW)
-    medium = trials_per_case(cases, RunOptions(quick=True), {OPERATION: "medium"})
+    medium = trials_per_case(cases, RunOptions(), {OPERATION: "medium"})
 
+    assert set(trials_per_case(cases, RunOptions(quick=True), {OPERATION: "medium"}).values()) == {
+        1
+    }
+    assert set(trials_per_case(cases[:1] * 9, RunOptions(), LOW).values()) == {4}
     assert sum(quick.values()) >= 17 > sum(quick.values()) - len(cases)
     assert sum(medium.values()) >= 36 > sum(medium.values()) - len(cases)
 
