@@ -108,6 +108,7 @@ async def approve_all(
 ) -> None:
     """Say yes to every question until *stop*: a trial measures what is done when it is let."""
     config, clock = AutonomyConfig(locks=locks), SystemClock()
+    away = False
     while not stop.is_set():
         try:
             async with database.unit_of_work() as session:
@@ -126,6 +127,10 @@ async def approve_all(
         except Conflict as conflict:
             note("approval", f"the question is over: {conflict.message}")
         except Exception as error:  # the database is away, as a case may want it
-            note("approval", f"nobody can be asked now: {type(error).__name__}")
+            if not away:
+                note("approval", f"nobody can be asked now: {type(error).__name__}")
+            away = True
+        else:
+            away = False
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), ANSWERS_EVERY)
