@@ -72,6 +72,11 @@ class StandingFolder:
         (self.path / f"{permit_id}.json").unlink(missing_ok=True)
         _sync(self.path)
 
+    @property
+    def lacks_known(self) -> bool:
+        """Whether nothing says what was last known, as after permits were taken back."""
+        return not (self.path / KNOWN).exists()
+
     def write_known(self, known: LastKnown) -> None:
         """Replace what is last known.
 

@@ -27,6 +27,10 @@ from tools.kit.operation import Operation, OperationContext
 
 RENEW_BEFORE = policy.STANDING_PERMIT_FOR / 2
 """A permit with less than this left is replaced by a new one."""
+EARNED_KEPT = timedelta(seconds=15)
+"""How long what evidence carries is taken from memory; a withdrawal counts at once."""
+KNOWN_EVERY = timedelta(seconds=10)
+"""How often what is known is written although nothing in it has changed."""
 ACTOR = "engine:healer"
 
 log = structlog.get_logger(__name__)
@@ -66,6 +70,8 @@ class Renewal:
         self._operations = operations
         self._context = context
         self._earned = earned
+        self._asked: tuple[datetime, dict[str, Carried]] | None = None
+        self._written: LastKnown | None = None
 
     async def renew(self) -> None:
         """Issue, keep or take back each permit, and write down what is known now.
@@ -75,7 +81,7 @@ class Renewal:
             OSError: the folder can't be written.
         """
         now = self._context.clock.now()
-        earned = await self._earned_now()
+        earned = await self._earned_lately(now)
         async with held(self._folder.path):
             async with self._database.unit_of_work() as session:
                 wanted = await self._wanted(session, earned, now)
@@ -93,15 +99,20 @@ class Renewal:
                 known = await _known(session, [*kept, *fresh], now)
             await asyncio.to_thread(self._write, fresh, gone, known)
 
-    async def _earned_now(self) -> dict[str, Carried]:
+    async def _earned_lately(self, now: datetime) -> dict[str, Carried]:
+        """What evidence carries; weighing it is dear, so it is asked again after a while only."""
         if self._earned is None:
             return {}
+        if self._asked is not None and timedelta(0) <= now - self._asked[0] < EARNED_KEPT:
+            return self._asked[1]
         found = {
             name: await self._earned.would_run(self._operations[name])
             for name in policy.STANDING
             if name in self._operations
         }
-        return {name: carried for name, carried in found.items() if carried is not None}
+        earned = {name: carried for name, carried in found.items() if carried is not None}
+        self._asked = (now, earned)
+        return earned
 
     async def _wanted(
         self, session: AsyncSession, earned: Mapping[str, Carried], now: datetime
@@ -113,6 +124,9 @@ class Renewal:
         approvals = await StandingRepository(session).active(now)
         names = await repository.names(a.person_id for a in approvals)
         wanted: dict[tuple[str, str], Carried] = {}
+        withdrawn = await StandingRepository(session).withdrawn(
+            [carried.fingerprint for carried in earned.values()]
+        )
         for name in policy.STANDING:
             operation = self._operations.get(name)
             if operation is None or never(operation) or frozen & {name, policy.CHANGE_FREEZE}:
@@ -131,7 +145,7 @@ class Renewal:
                     )
                     covered = [Covered(labels={"adapter": fleet.environment})]
                     wanted[name, target] = Carried(row.tenant_id, covered, "", basis)
-                elif name in earned:
+                elif name in earned and (name, earned[name].fingerprint) not in withdrawn:
                     wanted[name, target] = earned[name]
         return wanted
 
@@ -147,7 +161,16 @@ class Renewal:
         self._folder.trust(known.at)
         for permit in fresh:
             self._folder.write(permit)
-        self._folder.write_known(known)
+        if self._folder.lacks_known or _has_news(self._written, known):
+            self._folder.write_known(known)
+            self._written = known
+
+
+def _has_news(before: LastKnown | None, known: LastKnown) -> bool:
+    """Whether *known* says anything but another moment, or the moment has grown old."""
+    if before is None or known.at - before.at >= KNOWN_EVERY or known.at < before.at:
+        return True
+    return known != before.model_copy(update={"at": known.at})
 
 
 def _sorted(

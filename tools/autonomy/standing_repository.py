@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.tables.autonomy import OPEN_STATES, Action, Permit
 from memory.tables.standing import StandingApproval
+from memory.tables.trials import Withdrawal
 from tools.autonomy.policy import UNHELPFUL
 from tools.autonomy.standing_schemas import Effect
 
@@ -80,6 +81,15 @@ class StandingRepository:
             )
         )
         return [Effect(operation=o, target=t, at=at) for o, t, at in rows.all()]
+
+    async def withdrawn(self, fingerprints: Collection[str]) -> frozenset[tuple[str, str]]:
+        """Operation and fingerprint of each autonomy that was taken back."""
+        rows = await self._session.execute(
+            select(Withdrawal.operation, Withdrawal.fingerprint).where(
+                Withdrawal.fingerprint.in_(fingerprints)
+            )
+        )
+        return frozenset((row.operation, row.fingerprint) for row in rows)
 
     async def held(self) -> dict[str, str]:
         """Targets of open actions, each with its action's state."""

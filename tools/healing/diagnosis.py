@@ -277,8 +277,9 @@ def _store(finding: Finding, now: Round, fleet: Fleet, policy: HealingPolicy) ->
     else:
         cause = "PostgreSQL does not answer; why is unknown."
     explanation = (
-        "Without the database nobody can be asked and nothing is carried out. Finding and "
-        "explaining go on from the healer's own files; what can't be asked waits for the database. "
+        "Without the database nobody can be asked, and only what was permitted in advance is "
+        "carried out. Finding and explaining go on from the healer's own files; what can't be "
+        "asked waits for the database. "
         "The healer does not restart the database by itself in this release: a person starts it."
     )
     return "The database is down", cause, explanation, evidence
