@@ -229,6 +229,13 @@ def test_an_end_that_differs_from_the_expected_fails(end: dict[str, object], har
     assert grade.harmful is harmful
 
 
+def test_of_the_control_only_the_end_is_scored() -> None:
+    alone = played(healed=False, incidents=[], restarts={}, whole=False, ill=["quiz-1"])
+    passed = [g(case_called("north-gate"), alone).passed for g in (end_state, trajectory, words)]
+
+    assert passed == [False, None, None]
+
+
 def test_an_action_where_nothing_was_to_heal_is_needless() -> None:
     calm = played(faults=[], incidents=[], restarts={})
     grade = trajectory(case_called("tuesday"), calm)

@@ -10,6 +10,7 @@ ROLES = ("first", "second")
 """How a case calls its targets, in the order of its faults."""
 RESTART = "healing.restart_replica"
 ARCHIVE = "healing.archive_old_data"
+NOBODY = "nobody healed: not scored"
 
 
 class Expected:
@@ -81,6 +82,8 @@ def end_state(case: Case, played: Played) -> Grade:
 
 def trajectory(case: Case, played: Played) -> Grade:
     """Exactly the expected actions, each asked once and verified; a person called only if due."""
+    if not played.end["healed"]:
+        return Grade(evaluator="trajectory", text=NOBODY)
     expected = Expected(case, played)
     done = sorted((a["operation"], a["target"]) for a in played.actions)
     problems = []
@@ -109,6 +112,8 @@ def trajectory(case: Case, played: Played) -> Grade:
 
 def words(case: Case, played: Played) -> Grade:
     """Every fault has one incident of the right kind whose cause says what was drawn."""
+    if not played.end["healed"]:
+        return Grade(evaluator="words", text=NOBODY)
     expected = Expected(case, played)
     if not expected.incidents:
         return Grade(evaluator="words", text="no cause was to be named")
