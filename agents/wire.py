@@ -145,7 +145,7 @@ def read_body(body: bytes) -> Answer:
         EmptyAnswer: it holds no choice at all.
         EndpointUnavailable: an error stands in place of the answer.
     """
-    value = _json(body.decode("utf-8", errors="replace"))
+    value = _json(body)
     answer = Answer()
     choices = _choices(value)
     if not choices:
@@ -207,7 +207,7 @@ class StreamReader:
         if data == b"[DONE]":
             self.done = True
             return
-        value = _json(data.decode("utf-8", errors="replace"))
+        value = _json(data)
         for choice in _choices(value)[:1]:
             self._begun = self._begun or isinstance(choice.get("delta"), Mapping)
             self.answer.absorb(choice)
@@ -227,9 +227,12 @@ def error_text(body: bytes) -> tuple[str, str]:
     return _quote(str(error)), ""
 
 
-def _json(text: str) -> dict[str, Any]:
+def _json(body: bytes) -> dict[str, Any]:
+    text = body.decode("utf-8", errors="replace")
     try:
-        value = json.loads(text)
+        value = json.loads(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BrokenAnswer(f"The model's answer is not UTF-8: {_quote(text)}") from error
     except (ValueError, RecursionError) as error:
         raise BrokenAnswer(f"The model's answer is not valid JSON: {_quote(text)}") from error
     if not isinstance(value, dict):
@@ -237,7 +240,7 @@ def _json(text: str) -> dict[str, Any]:
     if _ODD.search(text) and not is_storable(value):
         raise BrokenAnswer("The model's answer holds characters that no text has.")
     if value.get("error"):
-        said, code = error_text(text.encode())
+        said, code = error_text(body)
         raise EndpointUnavailable(
             f"The model endpoint sent an error in place of an answer: {said} {code}".rstrip()
         )

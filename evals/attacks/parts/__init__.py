@@ -1,0 +1,1 @@
+"""What attacks on the agents share: the stage, the hostile and the obedient model, weak tools."""
