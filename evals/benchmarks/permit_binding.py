@@ -23,9 +23,11 @@ from typing import Any
 
 from evals.benchmarks.permit_binding_parts import attacks, bare, racing, standing
 from evals.benchmarks.permit_binding_parts.racing import Client, Prize
-from evals.benchmarks.permit_binding_parts.stage import HeldClock, Stage
+from evals.benchmarks.permit_binding_parts.stage import Stage
 from evals.verdicts import bar, versions
 from evals.worlds.book import Book
+from evals.worlds.held_clock import HeldClock
+from evals.worlds.outpost import Outpost
 from evals.worlds.postgres import postgres_started
 from memory.database import Database
 
@@ -191,7 +193,7 @@ async def _attack_homes(folder: Path, rounds: int) -> dict[str, Tally]:
     for number, attack in enumerate(standing.ATTACKS):
         tally = tallies[f"{attack.kind}: {attack.name}"] = Tally()
         for turn in range(rounds):
-            outpost = standing.Outpost(folder / f"home-{number}-{turn}")
+            outpost = Outpost(folder / f"home-{number}-{turn}")
             await attack.strike(outpost)
             refusals = [said for said in outpost.said if said != "verified"]
             tally.add(attack.allowed, *outpost.effects(), refusals)
@@ -202,7 +204,7 @@ def _race_homes(folder: Path, rounds: int, clients: int) -> dict[str, Tally]:
     """Many healers without a database go for one standing permit."""
     tally = Tally()
     for turn in range(rounds):
-        outpost = standing.Outpost(folder / f"home-{turn}", HeldClock())
+        outpost = Outpost(folder / f"home-{turn}", HeldClock())
         outpost.issue()
         refusals = racing.race_for_permit(outpost.home, outpost.clock, clients)
         tally.add(1, *outpost.effects(), refusals)

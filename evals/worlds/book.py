@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tools.kit.errors import NotFound
+from tools.kit.infrastructure import Infrastructure
 from tools.kit.operation import (
     Check,
     Observation,
@@ -151,3 +152,13 @@ class MakeEntry(Operation[EntryArguments]):
         """Strike the entry out, each time it is called."""
         self.book(arguments).add("-", key)
         return Check(ok=True, text="Struck out.")
+
+
+class _NoInfrastructure:
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"a book needs no {name}")
+
+
+def no_infrastructure() -> Infrastructure:
+    """An infrastructure nobody may ask."""
+    return _NoInfrastructure()

@@ -22,11 +22,12 @@ from typing import IO, Any
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import configure_mappers
 
-from evals.benchmarks.exactly_once_parts import ours, plain_graph
+from evals.benchmarks.exactly_once_parts import ours, plain_graph, storeless
 from evals.benchmarks.exactly_once_parts.fate import Fate
 
 ROADS: dict[str, Callable[[dict[str, Any], Fate], Awaitable[dict[str, Any]]]] = {
     "ours": lambda errand, fate: ours.walk(ours.Errand(**errand), fate),
+    "storeless": lambda errand, fate: storeless.walk(ours.Errand(**errand), fate),
     "graph": lambda errand, fate: plain_graph.walk(plain_graph.Errand(**errand), fate),
 }
 LONGEST_S = 60.0

@@ -1,7 +1,6 @@
 """What one run left behind, judged by the world and by what the record says of it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 ONCE, UNDONE, NOT_DONE, CALLED = "once", "undone once", "not done, and said so", "person called"
 TWICE, LOST = "TWICE", "LOST"
@@ -22,10 +21,10 @@ class Left:
     undone: int
     state: str
     """What the record says."""
-    note: str
-    actions: int
+    note: str = ""
+    actions: int = 1
     """Actions the one request became: more than one is a request done again."""
-    listed: bool
+    listed: bool = True
     """Whether the person finds it in the list."""
     problem: str = ""
     """What kept the last process from ending."""
@@ -53,13 +52,12 @@ def ending(left: Left) -> str:
     return LOST
 
 
-def graph_ending(done: int, undone: int, answer: dict[str, Any] | None) -> str:
-    """The same of a thread of the plain graph, which has no person to call."""
-    if done > 1 or undone > 1:
+def graph_ending(left: Left) -> str:
+    """The same of a thread of the plain graph, which has no list and no person to call."""
+    if left.done > 1 or left.undone > 1:
         return TWICE
-    state = (answer or {}).get("state")
-    if state == "verified" and done - undone == 1:
+    if left.state == "verified" and left.done - left.undone == 1:
         return ONCE
-    if state == "undone" and done == undone == 1:
+    if left.state == "undone" and left.done == left.undone == 1:
         return UNDONE
     return LOST

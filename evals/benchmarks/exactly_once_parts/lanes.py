@@ -14,17 +14,19 @@ from typing import Any
 from evals.benchmarks.exactly_once_parts import ours, plain_graph
 from evals.benchmarks.exactly_once_parts.fleet import SERVICE, ClerkFleet
 from evals.benchmarks.exactly_once_parts.judging import Left, ending, graph_ending
-from evals.worlds.book import Book
+from evals.worlds.book import Book, MakeEntry
+from evals.worlds.outpost import Outpost, RestartInBook
 from memory.database import Database
 from memory.errors import StoreError
 from tools.autonomy import service
 from tools.kit.clock import SystemClock
 
-HELPS, USELESS, TAKEN_BACK, RESTART = "helps", "does not help", "undone by a person", "restart"
+HELPS, USELESS, TAKEN_BACK = "helps", "does not help", "undone by a person"
+RESTART, STORELESS = "restart", "store away"
 BOOKS = (HELPS, USELESS, TAKEN_BACK)
-SCENARIOS = (*BOOKS, RESTART)
-"""An entry that helps; one that doesn't and is undone by the driver; one a person has undone; and
-the product's own restart of a replica."""
+SCENARIOS = (*BOOKS, RESTART, STORELESS)
+"""An entry that helps; one that doesn't and is undone by the driver; one a person has undone; the
+product's own restart of a replica; and an entry under a standing permit while the store is away."""
 
 STYLES = ("beside", "apart")
 
@@ -52,7 +54,7 @@ class Played:
     """Whether the first process died as planned."""
     killed_again: bool
     ending: str
-    left: Left | None
+    left: Left
     down: bool = False
     """Whether the replica of a restart was left stopped."""
 
@@ -135,12 +137,24 @@ class Lane:
                 target=f"{SERVICE}/{replica}",
                 arguments={"service": SERVICE, "replica": replica},
             )
+        if round_.scenario == STORELESS:
+            home = Outpost(self.folder / name)
+            Book(home.home, name).open(helps=True)
+            home.issue(name)
+            return ours.Errand(
+                run=name,
+                database=self.control_url,
+                folder=str(home.home),
+                operation=RestartInBook.name,
+                target=f"books/{name}",
+                arguments={"book": name},
+            )
         Book(self.folder, name).open(helps=round_.scenario != USELESS)
         return ours.Errand(
             run=name,
             database=self.control_url,
             folder=str(self.folder),
-            operation="benchmark.make_entry",
+            operation=MakeEntry.name,
             target=f"books/{name}",
             arguments={"book": name},
             undo=round_.scenario == TAKEN_BACK,
@@ -150,11 +164,12 @@ class Lane:
         """Play one round of ours: die, perhaps die again, recover, look."""
         errand = self.errand(f"run-{round_.number}", round_)
         name = errand.target.split("/")[1]
-        book = Book(self.folder, name)
+        book = Book(Path(errand.folder), name)
         before = book.counts()[0]
-        first = self.actor.live("ours", errand, strike=round_.strike, after_s=round_.after_s)
-        again = self.actor.live("ours", errand, strike=round_.again) if round_.again else None
-        last = self.actor.live("ours", errand)
+        road = _road(round_.scenario)
+        first = self.actor.live(road, errand, strike=round_.strike, after_s=round_.after_s)
+        again = self.actor.live(road, errand, strike=round_.again) if round_.again else None
+        last = self.actor.live(road, errand)
         answer = last["answer"] or {}
         down = round_.scenario == RESTART and self.fleet.supervisor.process(name).pid is None
         if round_.scenario == RESTART and not down:
@@ -189,12 +204,18 @@ class Lane:
         first = self.actor.live("graph", errand, strike=round_.strike, after_s=round_.after_s)
         last = self.actor.live("graph", errand)
         done, undone = book.counts()
+        left = Left(
+            done=done,
+            undone=undone,
+            state=(last["answer"] or {}).get("state", ""),
+            problem=last["error"] or (f"signal {last['signal']}" if last["signal"] else ""),
+        )
         return Played(
             round=round_,
             killed=first["signal"] == 9,
             killed_again=False,
-            ending=graph_ending(done, undone, last["answer"]),
-            left=None,
+            ending=graph_ending(left),
+            left=left,
         )
 
     def graph_errand(self, name: str, scenario: str, style: str) -> plain_graph.Errand:
@@ -217,7 +238,7 @@ class Lane:
         name = f"rehearsal-{kind}-{next(self.rehearsals)}"
         round_ = Round(number=0, scenario=scenario, strike=None)
         if style is None:
-            told = self.actor.live("ours", self.errand(name, round_))
+            told = self.actor.live(_road(scenario), self.errand(name, round_))
         else:
             Book(self.folder, name).open(helps=scenario != USELESS)
             told = self.actor.live("graph", self.graph_errand(name, scenario, style))
@@ -226,6 +247,10 @@ class Lane:
         if style is not None:
             told["counts"] = Book(self.folder, name).counts()
         return told
+
+
+def _road(scenario: str) -> str:
+    return "storeless" if scenario == STORELESS else "ours"
 
 
 async def _release(url: str, action_id: str, *, done: bool) -> None:

@@ -26,7 +26,8 @@ from evals.worlds.book import Book
 from memory.checkpoints import CheckpointPool, checkpoint_pool, strict_serializer
 from memory.database import plain, read_url
 
-MOST_QUESTIONS = 4
+MOST_TURNS = 4
+ENDED = frozenset({"denied", "verified", "undone"})
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,12 @@ async def walk(errand: Errand, fate: Fate) -> dict[str, Any]:
     config: RunnableConfig = {"configurable": {"thread_id": errand.run}}
     async with checkpoint_pool(plain(read_url(errand.database))) as pool:
         graph = build(book, fate, undo=errand.undo).compile(checkpointer=MortalSaver(pool, fate))
-        for _ in range(MOST_QUESTIONS):
+        for _ in range(MOST_TURNS):
             at = await graph.aget_state(config)
-            if at.created_at is not None and not at.next:
+            if at.values.get("standing") in ENDED and not at.next:
                 break
-            given: Any = {} if at.created_at is None else None
+            # A thread that died while it took its input in has nothing next: it is given it again.
+            given: Any = None if at.next else {}
             if any(task.interrupts for task in at.tasks):
                 given = Command(resume="yes")
             await graph.ainvoke(given, config, durability="sync")

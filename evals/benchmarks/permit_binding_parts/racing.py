@@ -8,8 +8,9 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from evals.benchmarks.permit_binding_parts.stage import HeldClock, Stage
-from evals.benchmarks.permit_binding_parts.standing import Outpost
+from evals.benchmarks.permit_binding_parts.stage import Stage
+from evals.worlds.held_clock import HeldClock
+from evals.worlds.outpost import Outpost
 from memory.database import Database
 from tools.kit.errors import CapabilityError
 

@@ -8,13 +8,14 @@ person and no gate ever gave one.
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import text
 
-from evals.worlds.book import Book, MakeEntry
+from evals.worlds.book import Book, MakeEntry, no_infrastructure
+from evals.worlds.held_clock import HeldClock
 from evals.worlds.postgres import TENANT_ID
 from memory.database import Database
 from memory.provision import FIRST_SLUG
@@ -25,7 +26,6 @@ from tools.kit.clock import Clock
 from tools.kit.deps import Caller
 from tools.kit.errors import CapabilityError
 from tools.kit.gatekeeper import Intention, Proposed
-from tools.kit.infrastructure import Infrastructure
 from tools.kit.ledger import Purpose
 from tools.kit.operation import OperationContext, Warrant
 
@@ -43,21 +43,6 @@ STAFF = Caller(
 STRANGER = replace(STAFF, tenant_id="ten-other", tenant_slug="other", person_id="per-other")
 """Staff of another tenant that was granted the fleet too."""
 MACHINE = replace(STAFF, person_id=None, name="healer", via="engine")
-
-
-class HeldClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = datetime.now(UTC)
-
-    def now(self) -> datetime:
-        """The moment it was set to."""
-        return self.at
-
-    def move(self, by: timedelta) -> None:
-        """Go forward, or back."""
-        self.at += by
 
 
 @dataclass
@@ -195,13 +180,3 @@ def gatekeeper(database: Database, folder: Path, locks: Path, clock: Clock) -> G
     made = Gatekeeping(database, {operation.name: operation}, context, AutonomyConfig(locks=locks))
     made.driver = replace(made.driver, poll=timedelta(milliseconds=10))
     return made
-
-
-class _NoInfrastructure:
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"a book needs no {name}")
-
-
-def no_infrastructure() -> Infrastructure:
-    """An infrastructure nobody may ask."""
-    return _NoInfrastructure()

@@ -1,0 +1,64 @@
+"""A few processes killed for real, and the judge of what they leave."""
+
+import pytest
+
+from evals.benchmarks import exactly_once
+from evals.benchmarks.exactly_once_parts.judging import (
+    CALLED,
+    LOST,
+    NOT_DONE,
+    ONCE,
+    TWICE,
+    UNDONE,
+    Left,
+    ending,
+    graph_ending,
+)
+
+
+def left(**values: object) -> Left:
+    given = {"done": 1, "undone": 0, "state": "verified", "note": "", "actions": 1, "listed": True}
+    return Left(**(given | values))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (left(), ONCE),
+        (left(done=1, undone=1, state="undone"), UNDONE),
+        (left(done=0, state="failed", note="It did not happen."), NOT_DONE),
+        (left(state="stuck", note="Nobody can tell."), CALLED),
+        (left(done=2), TWICE),
+        (left(undone=2, done=2, state="undone"), TWICE),
+        (left(actions=2), TWICE),
+        (left(done=0), LOST),
+        (left(state="failed", note="It did not happen."), LOST),
+        (left(done=0, state="failed"), LOST),
+        (left(state="intended"), LOST),
+        (left(state="stuck"), LOST),
+        (left(listed=False), LOST),
+        (left(problem="signal 9"), LOST),
+    ],
+)
+def test_the_judge_believes_the_world_before_the_record(found: Left, verdict: str) -> None:
+    assert ending(found) == verdict
+
+
+def test_a_graph_that_did_it_twice_is_found_out_whatever_it_says() -> None:
+    assert graph_ending(left(done=2)) == TWICE
+    assert graph_ending(left()) == ONCE
+    assert graph_ending(left(done=1, undone=1, state="undone")) == UNDONE
+    assert graph_ending(left(state="")) == LOST
+
+
+def test_killed_processes_leave_one_effect_or_say_so() -> None:
+    result = exactly_once.measure(runs=8)
+    ours = result["ours"]
+    held = {bar["what"]: bar["holds"] for bar in result["bars"]}
+
+    assert ours["killed"] >= 6
+    assert held.pop("runs whose process was killed") is False, "8 runs are no proof"
+    assert all(held.values()), exactly_once.describe(result)
+    assert ours["audit_rows"] > 0
+    beside = result["controls"]["LangGraph node, beside"]["effects_with_nobody_killed"]
+    assert beside["undone by a person"] == 2, "a node beside an interrupt runs again from its top"
