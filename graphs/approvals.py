@@ -7,7 +7,6 @@ from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
     ModelRequest,
-    ModelResponse,
     RetryPromptPart,
     ToolCallPart,
     ToolReturnPart,
@@ -94,20 +93,14 @@ def close_open_calls(
     An open call left in a history would be passed to the model as if it were still going on, and
     models then claim an effect that never happened.
     """
-    answered = {
-        part.tool_call_id
-        for message in messages
-        if isinstance(message, ModelRequest)
-        for part in message.parts
-        if isinstance(part, ToolReturnPart | RetryPromptPart)
-    }
-    unanswered = [
-        part
-        for message in messages
-        if isinstance(message, ModelResponse)
-        for part in message.parts
-        if isinstance(part, ToolCallPart) and part.tool_call_id not in answered
-    ]
+    # In order, because some endpoints use an id again in a later answer.
+    open_calls: dict[str, ToolCallPart] = {}
+    for part in (part for message in messages for part in message.parts):
+        if isinstance(part, ToolCallPart):
+            open_calls[part.tool_call_id] = part
+        elif isinstance(part, ToolReturnPart | RetryPromptPart):
+            open_calls.pop(part.tool_call_id, None)
+    unanswered = list(open_calls.values())
     if not unanswered:
         return list(messages)
     returns = [

@@ -14,7 +14,14 @@ from pydantic import SecretStr
 from agents.breaker import RepeatBreaker
 from agents.embedded.protocol import Reply, Turn
 from agents.endpoint import EMBEDDED, Endpoint, ModelConfig
-from agents.errors import BrokenAnswer, BudgetExhausted, EndlessLoop, LengthStop, Refusal
+from agents.errors import (
+    BrokenAnswer,
+    BudgetExhausted,
+    EmptyAnswer,
+    EndlessLoop,
+    LengthStop,
+    Refusal,
+)
 from agents.metering import Budgets, RunMeter, current_meter
 from agents.retries import GiveUp, Wait, next_try, retry_after
 from agents.tokens import byte_bound, local_counter, request_tokens
@@ -219,7 +226,7 @@ def test_a_stream_may_be_cut_anywhere() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_answer_or_end_typed(data: bytes) -> None:
     reader = StreamReader()
-    with suppress(BrokenAnswer):
+    with suppress(BrokenAnswer, EmptyAnswer):
         reader.feed(data)
         reader.end()
     with pytest.raises(BrokenAnswer):
@@ -228,9 +235,15 @@ def test_any_bytes_are_an_answer_or_end_typed(data: bytes) -> None:
 
 def test_usage_that_makes_no_sense_is_no_usage() -> None:
     answer = Answer()
-    for usage in (None, {}, {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": "3"}):
+    for usage in (None, {}, {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": 3}):
         answer.count(usage)
     assert answer.tokens is None
+
+
+@pytest.mark.parametrize("usage", ["20", [20, 7], {"prompt_tokens": "20"}])
+def test_usage_that_no_client_can_read_ends_typed(usage: object) -> None:
+    with pytest.raises(BrokenAnswer, match="usage figures"):
+        Answer().count(usage)
 
 
 def test_a_refusal_and_a_length_stop_are_told_apart() -> None:

@@ -1,174 +1,23 @@
 """A loopback HTTP server that answers like real chat-completions providers, with their quirks.
 
-The model's name picks the quirk; `QUIRKS` lists them. The server counts the requests it got and
-keeps their bodies and headers, so that a test can say how often and with what it was asked.
+The model's name picks the quirk (`tests/fakes/quirks.py`). The server counts the requests it got
+and keeps their bodies and headers, so that a test can say how often and with what it was asked.
 """
 
 import gzip
 import json
+import socket
+import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-WORDS = "All three services are well."
-Request = dict[str, Any]
+from tests.fakes.quirks import QUIRKS, WORDS, Answered, Request, failing
 
-
-@dataclass
-class Answered:
-    """One answer: a status, an answer message or raw bytes, and how it is sent."""
-
-    status: int = 200
-    text: str | None = None
-    refusal: str | None = None
-    calls: Sequence[tuple[str, str]] = ()
-    finish: str | None = "stop"
-    usage: bool = True
-    headers: dict[str, str] = field(default_factory=dict)
-    raw: bytes | None = None
-    """Sent as it is, in place of an answer message."""
-    content_type: str = "application/json"
-    pieces: int = 8
-    """Characters of one streamed piece of text or arguments."""
-    events: bytes = b""
-    """Sent before the first chunk of a stream."""
-    cut_after: int | None = None
-    """Chunks after which a stream just ends; a whole body is cut in half."""
-    done: bool = True
-    newline: bytes = b"\n"
-    wait: float = 0.0
-    """Seconds before the first byte."""
-    stall: float = 0.0
-    """Seconds of silence in the middle of a stream."""
-    hang_up: bool = False
-    """Close the connection without an answer."""
-    indexed: bool = True
-    """Whether streamed tool calls carry their index."""
-
-
-Quirk = Callable[[Request, int], Answered]
-"""From the request and how many of its model came before to the answer."""
-
-
-def _error(status: int, message: str, code: str, **headers: str) -> Answered:
-    body = {"error": {"message": message, "type": code, "param": None, "code": code}}
-    return Answered(status, raw=json.dumps(body).encode(), headers=dict(headers))
-
-
-def _told(request: Request) -> bool:
-    """Whether the conversation has a tool result, or was told off, since the person spoke."""
-    return (
-        request["messages"][-1]["role"] != "user"
-        or len([m for m in request["messages"] if m["role"] == "user"]) > 1
-    )
-
-
-def _tool(request: Request) -> str:
-    tools = request.get("tools") or [{"function": {"name": "none"}}]
-    return str(tools[0]["function"]["name"])
-
-
-def _calling(*arguments: str, **how: Any) -> Quirk:
-    """Calls the first tool, once per arguments text; after a result says `WORDS`."""
-
-    def answer(request: Request, before: int) -> Answered:
-        if _told(request):
-            return Answered(text=WORDS, **how)
-        calls = [(_tool(request), text) for text in arguments]
-        return Answered(calls=calls, finish="tool_calls", **how)
-
-    return answer
-
-
-def _first(failure: Answered) -> Quirk:
-    return lambda request, before: failure if before == 0 else Answered(text=WORDS)
-
-
-def _always(answered: Answered) -> Quirk:
-    return lambda request, before: answered
-
-
-def _date_from_now(seconds: float) -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-
-
-CATALOG = '{"service": "catalog"}'
-PLAYER = '{"service": "player"}'
-ROUTED = '{"steps": [{"specialist": "healer", "task": "how is catalog?"}]}'
-
-QUIRKS: dict[str, Quirk] = {
-    "plain": _always(Answered(text=WORDS)),
-    "calls": _calling(CATALOG),
-    "parallel-calls": _calling(CATALOG, PLAYER),
-    "split-deltas": _calling(CATALOG, PLAYER, pieces=1),
-    "no-index": _calling(CATALOG, indexed=False),
-    "router": lambda r, n: Answered(calls=[("RouteDecision", ROUTED)], finish="tool_calls"),
-    "router-in-words": _always(Answered(text="That one is for the healer.")),
-    "router-two-answers": lambda r, n: Answered(
-        calls=[("RouteDecision", '{"question": "Which?", "reply": "Hello."}')], finish="tool_calls"
-    ),
-    "rate-limited": _first(_error(429, "Slow down.", "rate_limit", **{"retry-after": "0.05"})),
-    "rate-limited-until": lambda r, n: _first(
-        _error(429, "Slow down.", "rate_limit", **{"retry-after": _date_from_now(0.05)})
-    )(r, n),
-    "rate-limited-for-an-hour": _always(
-        _error(429, "Slow down.", "rate_limit", **{"retry-after": "3600"})
-    ),
-    "quota": _always(_error(429, "You exceeded your quota.", "insufficient_quota")),
-    "fails-once": _first(_error(500, "Oops.", "server_error")),
-    "fails": _always(_error(503, "The engine is overloaded.", "overloaded")),
-    "bad-gateway-page": _always(
-        Answered(502, raw=b"<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
-    ),
-    "hangs-up-once": _first(Answered(hang_up=True)),
-    "hangs-up": _always(Answered(hang_up=True)),
-    "bad-key": _always(_error(401, "Incorrect API key provided.", "invalid_api_key")),
-    "no-such-model": _always(_error(404, "The model does not exist.", "model_not_found")),
-    "invalid-request": _always(_error(400, "messages: too long", "context_length_exceeded")),
-    "portal-page": _always(Answered(raw=b"<html>Sign in to the network</html>")),
-    "broken-json": _always(Answered(raw=b'{"id": "x", "choices": [{"message": ')),
-    "other-json": _always(Answered(raw=b'{"answer": 42}')),
-    "error-in-place": _always(_error(200, "Upstream model failed.", "upstream_error")),
-    "no-choices": _always(Answered(raw=b'{"id": "x", "object": "chat.completion", "choices": []}')),
-    "empty": _always(Answered(text="")),
-    "null-content": _always(Answered(text=None)),
-    "refusal": _always(Answered(refusal="I can't help with that.")),
-    "content-filter": _always(Answered(text="", finish="content_filter")),
-    "length": _always(Answered(text="All three serv", finish="length")),
-    "length-in-call": lambda r, n: Answered(
-        calls=[(_tool(r), '{"service": "cat')], finish="length"
-    ),
-    "cut-off": _always(Answered(text=WORDS, cut_after=3)),
-    "stalls": _always(Answered(text=WORDS, stall=5.0)),
-    "no-done": _always(Answered(text=WORDS, done=False)),
-    "no-usage": _always(Answered(text=WORDS, usage=False)),
-    "comments": _always(Answered(text=WORDS, events=b": keep-alive")),
-    "carriage-returns": _always(Answered(text=WORDS, newline=b"\r\n")),
-    "gzip": _always(Answered(text=WORDS, headers={"content-encoding": "gzip"})),
-    "unknown-tool": lambda r, n: Answered(calls=[("launch", "{}")], finish="tool_calls"),
-    "unknown-tool-once": lambda r, n: (
-        Answered(text=WORDS)
-        if _told(r)
-        else Answered(calls=[("launch", "{}")], finish="tool_calls")
-    ),
-    "malformed-arguments": lambda r, n: Answered(
-        calls=[(_tool(r), '{"service": ')], finish="tool_calls"
-    ),
-    "malformed-arguments-once": _calling('{"service": '),
-    "wrong-arguments": lambda r, n: Answered(
-        calls=[(_tool(r), '{"servce": 7}')], finish="tool_calls"
-    ),
-    "loop": lambda r, n: Answered(
-        calls=[(_tool(r), json.dumps({"service": f"s{n}"}))], finish="tool_calls"
-    ),
-    "slow": _always(Answered(text=WORDS, wait=5.0)),
-}
+__all__ = ["QUIRKS", "WORDS", "Provider", "running_provider"]
 
 
 class Provider:
@@ -210,7 +59,7 @@ class Provider:
             self.headers.append(headers)
         quirk = QUIRKS.get(name)
         if quirk is None:
-            return _error(404, f"The model {name} does not exist.", "model_not_found")
+            return failing(404, f"The model {name} does not exist.", "model_not_found")
         return quirk(request, before)
 
 
@@ -274,6 +123,13 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                 stalls = bool(answered.stall) and number == 2
                 if stalls and provider.stopping.wait(answered.stall):
                     return
+            if answered.reset:
+                self._reset()
+
+        def _reset(self) -> None:
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
 
         def _head(self, answered: Answered, kind: str, extra: dict[str, str]) -> None:
             self.send_response_only(answered.status)
@@ -286,12 +142,12 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
 
 
 def _completion(request: Request, answered: Answered) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": answered.text}
+    message: dict[str, Any] = {"role": "assistant", "content": answered.text, **answered.extra}
     if answered.refusal is not None:
         message["refusal"] = answered.refusal
     if answered.calls:
         message["tool_calls"] = [
-            {"id": _call_id(request, n), "type": "function", "function": _function(*call)}
+            {**_call_id(request, answered, n), "type": "function", "function": _function(*call)}
             for n, call in enumerate(answered.calls)
         ]
     value: dict[str, Any] = {
@@ -301,8 +157,8 @@ def _completion(request: Request, answered: Answered) -> dict[str, Any]:
         "model": request["model"],
         "choices": [{"index": 0, "message": message, "finish_reason": answered.finish}],
     }
-    if answered.usage:
-        value["usage"] = _USAGE
+    if answered.usage is not False:
+        value["usage"] = _usage(answered)
     return value
 
 
@@ -317,27 +173,32 @@ def _chunks(request: Request, answered: Answered) -> Iterator[dict[str, Any]]:
     def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         return {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
-    yield chunk({"role": "assistant", "content": None if answered.calls else ""})
+    yield chunk({"role": "assistant", "content": None if answered.calls else "", **answered.extra})
     for piece in _cut(answered.text or "", answered.pieces):
         yield chunk({"content": piece})
     if answered.refusal is not None:
         yield chunk({"refusal": answered.refusal})
     for n, (name, arguments) in enumerate(answered.calls):
         index = {"index": n} if answered.indexed else {}
-        first = {**index, "id": _call_id(request, n), "type": "function"}
+        first = {**index, **_call_id(request, answered, n), "type": "function"}
         yield chunk({"tool_calls": [{**first, "function": {"name": name, "arguments": ""}}]})
         for piece in _cut(arguments, answered.pieces if answered.indexed else len(arguments)):
             yield chunk({"tool_calls": [{**index, "function": {"arguments": piece}}]})
     yield chunk({}, answered.finish)
-    if answered.usage and (request.get("stream_options") or {}).get("include_usage"):
-        yield {**base, "choices": [], "usage": _USAGE}
+    counted = (request.get("stream_options") or {}).get("include_usage")
+    if counted and answered.usage is not False:
+        yield {**base, "choices": [], "usage": _usage(answered)}
 
 
-_USAGE = {"prompt_tokens": 20, "completion_tokens": 7, "total_tokens": 27}
+def _usage(answered: Answered) -> Any:
+    usual = {"prompt_tokens": 20, "completion_tokens": 7, "total_tokens": 27}
+    return usual if answered.usage is True else answered.usage
 
 
-def _call_id(request: Request, number: int) -> str:
-    return f"call_{len(request['messages'])}_{number}"
+def _call_id(request: Request, answered: Answered, number: int) -> dict[str, str]:
+    usual = f"call_{len(request['messages'])}_{number}"
+    given = usual if answered.ids is None else answered.ids[number]
+    return {} if given is None else {"id": given}
 
 
 def _function(name: str, arguments: str) -> dict[str, str]:

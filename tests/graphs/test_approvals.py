@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart, ToolReturnPart
 from sqlalchemy import update
 
 from graphs.approvals import close_open_calls, load_history
@@ -176,3 +177,18 @@ def test_an_open_call_is_closed_with_what_became_of_it() -> None:
 
     assert [part.content for part in closed[-1].parts] == ["It was done."]
     assert close_open_calls(closed, {}, "Nothing was done.") == closed
+
+
+def test_an_open_call_is_closed_though_its_id_was_used_before() -> None:
+    """Some endpoints number the calls of each answer anew."""
+
+    def called(name: str) -> ModelResponse:
+        return ModelResponse(parts=[ToolCallPart(name, {}, tool_call_id="call_0")])
+
+    looked = ToolReturnPart("look", "All is well.", tool_call_id="call_0")
+    history = [called("look"), ModelRequest(parts=[looked]), called("restart_service")]
+
+    closed = close_open_calls(history, {"call_0": "It was done."}, "Nothing was done.")
+
+    assert [part.content for part in closed[-1].parts] == ["It was done."]
+    assert [part.tool_name for part in closed[-1].parts] == ["restart_service"]
