@@ -113,9 +113,9 @@ class Report:
 
     @property
     def failures(self) -> list[TrialRecord]:
-        """Every world of ours that was not passed, harm first."""
+        """Every world of ours that was not passed: harm first, what was not scored last."""
         failed = [trial for trial in self.trials if trial.passed is not True]
-        return sorted(failed, key=lambda trial: not trial.harmful)
+        return sorted(failed, key=lambda trial: (not trial.harmful, trial.passed is None))
 
     @property
     def players(self) -> dict[str, dict[str, Any]]:

@@ -30,7 +30,7 @@ def interval(ours: Rate, control: Rate | None = None, floor: float | None = None
     return _svg(marks, said)
 
 
-def chances(values: Sequence[float | None]) -> Markup:
+def chances(values: Sequence[float | None], kind: str = "good") -> Markup:
     """pass^1 to pass^4 as bars; a gap where too few worlds were played."""
     slot = WIDTH / len(values)
     marks = []
@@ -39,7 +39,7 @@ def chances(values: Sequence[float | None]) -> Markup:
         marks.append(_rect(left, 0, slot - 4, 40, "rail"))
         if value is not None:
             height = max(1.0, 40 * value)
-            marks.append(_rect(left, 40 - height, slot - 4, height, "good"))
+            marks.append(_rect(left, 40 - height, slot - 4, height, kind))
     told = ", ".join(
         f"pass^{k} {'not known' if value is None else format(value, '.2f')}"
         for k, value in enumerate(values, start=1)

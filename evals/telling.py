@@ -13,9 +13,11 @@ from evals.suites.base import Suite
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person says them: `40 s`, `6 min`, `1 h 20 min`."""
+    """Seconds as a person says them: `4.2 s`, `40 s`, `6 min`, `1 h 20 min`."""
     if seconds is None:
         return "unknown"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 100:
         return f"{whole} s"

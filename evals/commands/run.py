@@ -28,6 +28,7 @@ from tools.kit.errors import Conflict
 from tools.kit.locks import held
 from tools.kit.operation import Operation
 
+NOTHING_EARNED = "No academy was reachable: nothing was stored in one, and nothing is earned."
 PASSED, FAILED, USAGE, UNKNOWN, BUSY, STOPPED = 0, 1, 2, 4, 6, 130
 
 
@@ -154,7 +155,10 @@ async def aside(
         playing = Running(
             suite, run, store, folder=folder, clock=clock, risks=_risks(operations), told=told
         )
-        return await playing.play(stop)
+        run = await playing.play(stop)
+        run = run.model_copy(update={"note": f"{NOTHING_EARNED} {run.note}".strip()})
+        await store.save(run)
+        return run
 
 
 async def unfinished(store: RunStore, suite: Suite, options: RunOptions) -> RunRecord | None:
