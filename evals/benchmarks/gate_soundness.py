@@ -146,7 +146,7 @@ def measure(*, seed: int = 1, lives: int = 400) -> dict[str, Any]:
     """Sweep targets, distances below them and lengths of life; *lives* are played with `weigh`."""
     began = time.monotonic()
     draw = random.Random(seed)  # noqa: S311 - simulated lives, nothing secret
-    rows = []
+    rows: list[dict[str, Any]] = []
     every = list(range(FIRST, TRIALS + 1))
     runs = list(range(FIRST, TRIALS + 1, RUN))
     for risk in RISKS:

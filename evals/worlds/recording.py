@@ -116,6 +116,10 @@ class RecordingFleet:
             ),
         )
 
+    def become(self, fleet: Fleet) -> None:
+        """Describe another fleet from now on; its processes stay those there are."""
+        self._fleet = fleet
+
     def snapshot(self) -> Snapshot:
         """What the world looks like now."""
         kept = {

@@ -33,6 +33,8 @@ class Action(Shared):
             postgresql_where=text(f"state IN {OPEN_STATES}"),
         ),
         Index("ix_action_state_executor", "state", "executor"),
+        Index("ix_action_target", "target"),
+        Index("ix_action_operation_updated_at", "operation", "updated_at"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -123,7 +125,10 @@ class Permit(Shared):
     expires_at: Mapped[datetime]
     consumed_at: Mapped[datetime | None]
 
-    __table_args__ = (Index("uq_permit_action_purpose", "action_id", "purpose", unique=True),)
+    __table_args__ = (
+        Index("uq_permit_action_purpose", "action_id", "purpose", unique=True),
+        Index("ix_permit_consumed_at", "consumed_at"),
+    )
 
 
 class Freeze(Shared):

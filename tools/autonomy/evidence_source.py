@@ -1,8 +1,9 @@
 """The evidence on one action, recomputed from stored trials whenever they have changed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,18 +22,19 @@ from tools.autonomy.fingerprint import (
     fingerprint,
 )
 from tools.autonomy.gate import EvidenceFacts
+from tools.autonomy.policy import ABANDONED
 from tools.autonomy.trials import Heads, Untrustworthy, load_public_key, read_heads, verified
 from tools.kit.clock import Clock
 from tools.kit.errors import CapabilityError
 from tools.kit.infrastructure import Infrastructure
 from tools.kit.operation import Operation
 
-DIGEST = text(
-    "SELECT count(*), encode(sha256(convert_to(coalesce(string_agg(t::text, E'\\n' ORDER BY seq),"
-    " ''), 'UTF8')), 'hex') FROM trial t"
-    " WHERE operation = :operation AND fingerprint = :fingerprint"
+VERSIONS = text(
+    "SELECT count(*), md5(coalesce(string_agg(ctid::text || xmin::text, ',' ORDER BY seq), ''))"
+    " FROM trial WHERE operation = :operation AND fingerprint = :fingerprint"
 )
-"""One digest over every column of the rows, so that any change of any of them shows."""
+"""What tells whether any row was written since: PostgreSQL gives each version of a row its own
+place and transaction. Rows verified under one answer needn't be verified again under the same."""
 
 
 class EvidenceSource(Protocol):
@@ -118,6 +120,7 @@ class StoredEvidence:
         self._infrastructure = infrastructure
         self._clock = clock
         self._heads: tuple[Any, Heads] | None = None
+        self._fingerprints: dict[tuple[Operation[Any], DecidedBy, str], Fingerprint] = {}
         self._weighed: dict[tuple[str, str], tuple[Any, Evidence]] = {}
 
     def fingerprint(self, operation: Operation[Any], decided_by: DecidedBy) -> Fingerprint:
@@ -129,12 +132,17 @@ class StoredEvidence:
         fleet = self._infrastructure.fleet()
         # The academy's own processes are in every fleet and say nothing of its size.
         replicas = sum(len(s.replicas) for s in fleet.services if s.kind == "fleet")
-        return fingerprint(
-            operation,
-            self.surroundings,
-            environment=environment_class(fleet.environment, replicas),
-            decided_by=decided_by,
+        environment = environment_class(fleet.environment, replicas)
+        key = (operation, decided_by, environment)
+        known = self._fingerprints.get(key)
+        if known is not None:
+            return known
+        found = fingerprint(
+            operation, self.surroundings, environment=environment, decided_by=decided_by
         )
+        if not operation.data_files:  # files may change while a process lives; its code can't
+            self._fingerprints[key] = found
+        return found
 
     async def about(
         self, operation: Operation[Any], region: Mapping[str, Any], decided_by: DecidedBy
@@ -185,9 +193,9 @@ class StoredEvidence:
         now = self._clock.now()
         self._heads = self._files.read(self._heads)
         named = {"operation": operation.name, "fingerprint": under}
-        count, rows_digest = (await session.execute(DIGEST, named)).one()
+        count, versions = (await session.execute(VERSIONS, named)).one()
         suite = self.surroundings.suite_of(operation.name)
-        version = (self._heads[0], rows_digest, suite.digest if suite else "")
+        version = (self._heads[0], versions, suite.digest if suite else "")
         known = self._weighed.get((operation.name, under))
         if known is not None and known[0] == version:
             return known[1]
@@ -205,15 +213,14 @@ class StoredEvidence:
             suite.injection.get(operation.name, ()) if suite else (),
         )
         # A trial that may still be running changes its meaning with time alone.
-        if not _unfinished(rows):
+        if not _running(rows, now):
             self._weighed[operation.name, under] = (version, evidence)
         return evidence
 
 
-def _unfinished(rows: Any) -> bool:
-    return len({r.trial for r in rows if r.state == "begun"}) > len(
-        {r.trial for r in rows if r.state == "ended"}
-    )
+def _running(rows: Sequence[Trial], now: datetime) -> bool:
+    ended = {row.trial for row in rows if row.state == "ended"}
+    return any(row.trial not in ended and now - row.at < ABANDONED for row in rows)
 
 
 def _stamp(path: Path) -> Any:

@@ -1,7 +1,7 @@
 """Reads what the gate judges by; a fact that can't be read is None and therefore asks."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
@@ -32,17 +32,16 @@ async def gather(
     """Everything the gate looks at for one planned action."""
 
     async def budget() -> BudgetFacts:
-        last = await repository.last_on(plan.target)
+        used = await repository.usage(operation.name, plan.target, now)
+        last = used.last_on_target
         return BudgetFacts(
-            acted_last_hour=await repository.acted_since(operation.name, now - timedelta(hours=1)),
-            at_work=await repository.at_work(),
+            acted_last_hour=used.acted_last_hour,
+            at_work=used.at_work,
             since_last_on_target=now - last if last else None,
-            unhelpful_last_day=await repository.unhelpful_since(
-                operation.name, now - timedelta(days=1)
-            ),
+            unhelpful_last_day=used.unhelpful_last_day,
             proposed_together=proposed_together,
-            open_questions=await repository.open_questions(now),
-            freezes=tuple(f.reason for f in await repository.freezes(operation.name)),
+            open_questions=used.open_questions,
+            freezes=used.freezes,
         )
 
     async def cause() -> Standing:

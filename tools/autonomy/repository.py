@@ -5,10 +5,12 @@ then its actions by position, then a permit, and last the head of the audit log 
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import Select, and_, delete, exists, func, or_, select
+from sqlalchemy import Select, String, and_, cast, delete, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -35,6 +37,27 @@ PROPOSAL_LOCK = "autonomy:proposals"
 R = TypeVar("R")
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+_AT_WORK = select(func.count()).select_from(Action).where(Action.state.in_(AT_WORK))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What has happened lately in one database, for the budget of one operation and target."""
+
+    acted_last_hour: int
+    """Effects of the operation."""
+    last_on_target: datetime | None
+    """When an effect on the target was last begun."""
+    unhelpful_last_day: int
+    """Actions of the operation that ended without having helped."""
+    at_work: int
+    """Actions begun and not ended."""
+    open_questions: int
+    """Approvals that wait for a person and can still be answered."""
+    freezes: tuple[str, ...]
+    """Reasons of the freezes in force for the operation."""
 
 
 class AutonomyRepository:
@@ -293,55 +316,66 @@ class AutonomyRepository:
         )
         return {row[0]: row[1] for row in rows}
 
-    async def acted_since(self, operation: str, since: datetime) -> int:
-        """Effects of *operation* begun since then."""
-        return await self._count(
+    async def usage(self, operation: str, target: str, now: datetime) -> Usage:
+        """What has happened lately, in one look."""
+        acted = (
             select(func.count())
             .select_from(Permit)
             .join(Action, Action.id == Permit.action_id)
-            .where(Action.operation == operation, Permit.consumed_at >= since)
+            .where(Action.operation == operation, Permit.consumed_at >= now - HOUR)
         )
-
-    async def unhelpful_since(self, operation: str, since: datetime) -> int:
-        """Actions of *operation* that ended since then without having helped.
-
-        One undone because a person asked is not among them: its check had held.
-        """
+        last = (
+            select(func.max(Permit.consumed_at))
+            .join(Action, Action.id == Permit.action_id)
+            .where(Action.target == target)
+        )
+        # One undone because a person asked is not among the unhelpful: its check had held.
         held = Action.check["ok"].as_boolean().is_(True)
-        return await self._count(
+        unhelpful = (
             select(func.count())
             .select_from(Action)
             .where(
                 Action.operation == operation,
                 Action.state.in_(UNHELPFUL),
-                Action.updated_at >= since,
+                Action.updated_at >= now - DAY,
                 or_(Action.check.is_(None), ~held),
             )
         )
-
-    async def at_work(self) -> int:
-        """Actions begun and not ended."""
-        return await self._count(
-            select(func.count()).select_from(Action).where(Action.state.in_(AT_WORK))
-        )
-
-    async def last_on(self, target: str) -> datetime | None:
-        """When an effect on *target* was last begun."""
-        return (
-            await self.session.execute(
-                select(func.max(Permit.consumed_at))
-                .join(Action, Action.id == Permit.action_id)
-                .where(Action.target == target)
-            )
-        ).scalar_one_or_none()
-
-    async def open_questions(self, now: datetime) -> int:
-        """Approvals that wait for a person and can still be answered."""
-        return await self._count(
+        open_questions = (
             select(func.count())
             .select_from(Approval)
             .where(Approval.state == "pending", Approval.expires_at > now)
         )
+        frozen = select(
+            func.coalesce(
+                func.array_agg(aggregate_order_by(Freeze.reason, Freeze.operation)),
+                cast([], ARRAY(String)),
+            )
+        ).where(Freeze.operation.in_([operation, CHANGE_FREEZE]))
+        row = (
+            await self.session.execute(
+                select(
+                    acted.scalar_subquery().label("acted"),
+                    last.scalar_subquery().label("last"),
+                    unhelpful.scalar_subquery().label("unhelpful"),
+                    _AT_WORK.scalar_subquery().label("at_work"),
+                    open_questions.scalar_subquery().label("open_questions"),
+                    frozen.scalar_subquery().label("frozen"),
+                )
+            )
+        ).one()
+        return Usage(
+            acted_last_hour=row.acted,
+            last_on_target=row.last,
+            unhelpful_last_day=row.unhelpful,
+            at_work=row.at_work,
+            open_questions=row.open_questions,
+            freezes=tuple(row.frozen),
+        )
+
+    async def at_work(self) -> int:
+        """Actions begun and not ended."""
+        return await self._count(_AT_WORK)
 
     async def audit(
         self, *, limit: int, before_seq: int | None, kind_prefix: str | None

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib.util
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from tools.kit.digest import digest
@@ -14,6 +15,8 @@ FIRST_PARTY = ("tools", "memory", "agents", "graphs")
 SPOKEN = "toolset"
 """Last name of the modules whose docstrings a model reads as the manual of its tools."""
 ROOT = Path(__file__).parents[2]
+KEPT = 512
+"""Modules whose parsed outcome is kept; an operation runs through about forty."""
 
 
 class Sources:
@@ -75,22 +78,28 @@ class Sources:
         return self._texts[name]
 
     def _imported(self, name: str) -> Iterator[str]:
-        for node in ast.walk(_parsed(self.text(name), name)):
-            if isinstance(node, ast.Import):
-                candidates = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                base = node.module or ""
-                if node.level:
-                    dots = "." * node.level
-                    base = importlib.util.resolve_name(dots + base, name.rpartition(".")[0])
-                candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            for one in candidates:
-                if one.split(".")[0] in FIRST_PARTY and self._look(one) is not None:
-                    yield one
+        for one in _named(self.text(name), name):
+            if self._look(one) is not None:
+                yield one
 
 
+@lru_cache(KEPT)
+def _named(source: str, name: str) -> tuple[str, ...]:
+    """What *source*, the module *name*, may import of ours anywhere in it; some name no module."""
+    found: list[str] = []
+    for node in ast.walk(_parsed(source, name)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                dots = "." * node.level
+                base = importlib.util.resolve_name(dots + base, name.rpartition(".")[0])
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(one for one in found if one.split(".")[0] in FIRST_PARTY)
+
+
+@lru_cache(KEPT)
 def module_digest(source: str, name: str) -> str:
     """SHA-256 of the syntax of *source*, the module *name*, without what doesn't change it.
 

@@ -72,6 +72,7 @@ async def give(
         raise Invalid("Say why it is approved in advance; everybody who looks will read it.")
     at = clock.now()
     repository = StandingRepository(session)
+    await AutonomyRepository(session).hold_proposals()  # two who give the same come one by one
     if there := await repository.active(at, operation=operation, target=target):
         raise Conflict(
             f"{there[0].id} approves that until {there[0].expires_at:%Y-%m-%d %H:%M} UTC already; "

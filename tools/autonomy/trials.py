@@ -79,6 +79,10 @@ class TrialSigner:
         self._file = heads_file
         self._ends: dict[str, tuple[int, str]] = dict(read_heads(heads_file, key.public_key()).ends)
 
+    def sign(self, line: str) -> str:
+        """The signature of a line's hash, in hexadecimal."""
+        return self._key.sign(line.encode()).hex()
+
     async def begun(
         self, session: AsyncSession, operation: str, under: Fingerprint, world: World, at: datetime
     ) -> None:
@@ -166,7 +170,7 @@ class TrialSigner:
             previous=previous,
         )
         row.hash = line_hash(row)
-        row.signature = self._key.sign(row.hash.encode()).hex()
+        row.signature = self.sign(row.hash)
         session.add(row)
         await session.flush()
         self._ends[f"{operation} {fingerprint}"] = (seq, row.hash)

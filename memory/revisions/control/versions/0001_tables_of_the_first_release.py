@@ -199,6 +199,10 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_action_approval_id"), "action", ["approval_id"], unique=False)
     op.create_index(op.f("ix_action_incident_id"), "action", ["incident_id"], unique=False)
+    op.create_index("ix_action_target", "action", ["target"], unique=False)
+    op.create_index(
+        "ix_action_operation_updated_at", "action", ["operation", "updated_at"], unique=False
+    )
     op.create_index("ix_action_state_executor", "action", ["state", "executor"], unique=False)
     op.create_index(
         op.f("ix_action_undo_approval_id"), "action", ["undo_approval_id"], unique=False
@@ -287,6 +291,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_permit")),
     )
     op.create_index("uq_permit_action_purpose", "permit", ["action_id", "purpose"], unique=True)
+    op.create_index("ix_permit_consumed_at", "permit", ["consumed_at"], unique=False)
     op.create_table(
         "trial",
         sa.Column("id", sa.String(), nullable=False),

@@ -101,6 +101,10 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_action_approval_id"), "action", ["approval_id"], unique=False)
     op.create_index(op.f("ix_action_incident_id"), "action", ["incident_id"], unique=False)
+    op.create_index("ix_action_target", "action", ["target"], unique=False)
+    op.create_index(
+        "ix_action_operation_updated_at", "action", ["operation", "updated_at"], unique=False
+    )
     op.create_index("ix_action_state_executor", "action", ["state", "executor"], unique=False)
     op.create_index(
         op.f("ix_action_undo_approval_id"), "action", ["undo_approval_id"], unique=False
@@ -188,3 +192,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_permit")),
     )
     op.create_index("uq_permit_action_purpose", "permit", ["action_id", "purpose"], unique=True)
+    op.create_index("ix_permit_consumed_at", "permit", ["consumed_at"], unique=False)

@@ -1,0 +1,1 @@
+"""What the gate's benchmarks share: a gate over a real store, its operation proven."""
