@@ -1,0 +1,1 @@
+"""Parts of the attack on what a person sees before they say yes."""
