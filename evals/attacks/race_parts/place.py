@@ -10,9 +10,13 @@ import httpx2
 from evals.attacks.race_parts.changes import Changes, Rows, Snapshots, changes
 from evals.attacks.race_parts.requests import Sender
 from evals.attacks.race_parts.switches import Switches
-from evals.worlds.doors import REAL, Doors, Session, open_doors
+from evals.worlds.doors import FLEET, REAL, Doors, Session, open_doors
 from graphs import threads
 from memory.ids import new_id
+from tools.adapters.fleet_file import read_fleet
+from tools.autonomy import standing_approvals
+from tools.autonomy.standing_repository import StandingRepository
+from tools.catalogue import build_operations
 from tools.identity import service as identity
 from tools.kit.clock import SystemClock
 
@@ -66,6 +70,30 @@ class Place:
                 session, self.doors.caller(person), email, PASSWORD, clock=SystemClock()
             )
         return email
+
+    async def in_advance(self, person: str, operation: str, target: str) -> str:
+        """Id of the only approval in advance that stands, given by *person*."""
+        await self.nothing_in_advance()
+        async with self.doors.control.unit_of_work() as session:
+            given = await standing_approvals.give(
+                session,
+                self.doors.caller(person),
+                operation,
+                target,
+                days=3,
+                reason="nights",
+                operations=build_operations(archive_folder=self.doors.home / "archive"),
+                fleet=read_fleet(FLEET, self.doors.home, {}),
+                clock=SystemClock(),
+            )
+        return given.id
+
+    async def nothing_in_advance(self) -> None:
+        """Whatever is approved in advance is revoked."""
+        clock = SystemClock()
+        async with self.doors.control.unit_of_work() as session:
+            for row in await StandingRepository(session).active(clock.now()):
+                row.revoked_at, row.revoked_by = clock.now(), row.person_id
 
     async def before(self) -> Rows:
         """Every row, to be compared with later."""

@@ -17,6 +17,9 @@ Repeats = Literal["once", "same", "each"]
 Prepare = Callable[[Place], Awaitable[Shot]]
 Late = Callable[[Place], Awaitable[tuple[Shot, int]]]
 FREE = frozenset[str]()
+RESTART = "healing.restart_replica"
+PREAPPROVED = "catalog/catalog-1"
+"""What is approved in advance, on the sample fleet."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +281,62 @@ async def page_message(place: Place) -> Shot:
     return Shot("POST", path, place.sessions["ada"], form=fields)
 
 
+def giving_in_advance(path: str) -> Scenario:
+    """Approving a restart in advance, at the API or on the page."""
+
+    def shot(place: Place) -> Shot:
+        asked: dict[str, Any] = {"days": "3", "reason": "nights"}
+        if path.startswith("/api/"):
+            asked |= {"operation": RESTART, "target": PREAPPROVED, "days": 3}
+        else:
+            asked |= {"choice": f"{RESTART}|{PREAPPROVED}"}
+        return Shot("POST", path, place.sessions["ada"], **body(path, asked))
+
+    async def prepare(place: Place) -> Shot:
+        await place.nothing_in_advance()
+        return shot(place)
+
+    async def given_before(place: Place) -> tuple[Shot, int]:
+        await place.in_advance("bert", RESTART, PREAPPROVED)
+        return shot(place), 409
+
+    return Scenario(
+        route=f"POST {path}",
+        prepare=prepare,
+        repeats="once",
+        late={"one that stands": given_before},
+        rival={"reason": "days"},
+        fleet=True,
+    )
+
+
+def revoking_in_advance(prefix: str) -> Scenario:
+    """Taking an approval in advance back."""
+
+    def shot(place: Place, given: str) -> Shot:
+        return Shot("POST", f"{prefix}/{given}/revoke", place.sessions["ada"])
+
+    async def prepare(place: Place) -> Shot:
+        return shot(place, await place.in_advance("ada", RESTART, PREAPPROVED))
+
+    async def revoked(place: Place) -> tuple[Shot, int]:
+        given = await place.in_advance("bert", RESTART, PREAPPROVED)
+        await place.nothing_in_advance()
+        return shot(place, given), 409
+
+    return Scenario(
+        route=f"POST {prefix}/{{approval_id}}/revoke",
+        prepare=prepare,
+        repeats="once",
+        late={"one revoked before": revoked},
+        foreign=lambda place: place.in_advance("eve", RESTART, PREAPPROVED),
+        fleet=True,
+    )
+
+
 SCENARIOS = (
+    *(giving_in_advance(path) for path in ("/api/standing-approvals", "/autonomy/standing")),
+    *(revoking_in_advance(path) for path in ("/api/standing-approvals", "/autonomy/standing")),
     *(deciding(prefix) for prefix in ("/api", "")),
     *(undoing(prefix) for prefix in ("/api", "")),
     *(releasing(prefix) for prefix in ("/api", "")),
