@@ -57,6 +57,7 @@ check: .venv/.dev ## Format, lint, types, import contracts and the shape of the 
 	$(VENV) -m mypy
 	.venv/bin/lint-imports
 	$(VENV) -m evals lock --check
+	$(VENV) -m evals regressions --check
 	$(VENV) -m pytest -q tests/test_layout.py
 
 evals: .venv/.dev ## Play an evaluation suite and earn what it proves (ARGS="healing --quick")

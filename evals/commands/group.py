@@ -2,7 +2,7 @@
 
 import typer
 
-from evals.commands import attack, bench, compare, listing, lock, report, run
+from evals.commands import attack, bench, compare, listing, lock, regressions, report, run
 
 OWN_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
 """A benchmark's own options are read from its `measure`, not declared here."""
@@ -20,4 +20,5 @@ app.command("report")(report.command)
 app.command("compare")(compare.command)
 app.command("bench", context_settings=OWN_OPTIONS)(bench.command)
 app.command("attack", context_settings=OWN_OPTIONS)(attack.command)
+app.command("regressions")(regressions.command)
 app.command("lock")(lock.command)
