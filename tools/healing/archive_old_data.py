@@ -77,7 +77,8 @@ class ArchiveOldData(Operation[ArchiveArguments]):
         """How many files and bytes would go, and what that really frees.
 
         Raises:
-            NotFound: no such service, or it has no file that is old enough.
+            NotFound: no such service, or it has no file that is old enough, or its disk is filling
+                and they are too little to matter.
             Invalid: the service declares nothing that may be archived.
             Unavailable: a folder or the disk can't be read.
         """
@@ -93,6 +94,15 @@ class ArchiveOldData(Operation[ArchiveArguments]):
             )
         disk = await context.infrastructure.disk(service.data_folder)
         freed = _freed(found, disk)
+        if (
+            self._fills(disk)
+            and freed < disk.total_bytes * self._policy.archive_least_percent / 100
+        ):
+            raise NotFound(
+                f"The disk of {service.name} is filling, and archiving its {len(found.files)} old "
+                f"files would free {mebibytes(freed)}, which mends nothing: a person must find "
+                "what takes the room."
+            )
         return Plan(
             target=f"{service.name}:data",
             summary=f"Archive {len(found.files)} old files of {service.name}",
@@ -228,6 +238,9 @@ class ArchiveOldData(Operation[ArchiveArguments]):
             text=f"All {back} files are back where they were, byte for byte.",
             measured={"restored": len(report.restored), "already_there": len(report.already_there)},
         )
+
+    def _fills(self, disk: DiskFacts) -> bool:
+        return disk.free_bytes < disk.total_bytes * self._policy.disk_free_percent / 100
 
     async def _look(self, service: ServiceSpec, cutoff: datetime) -> ArchivePlan:
         return await asyncio.to_thread(

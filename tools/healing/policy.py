@@ -91,6 +91,11 @@ class HealingPolicy:
         "Only files untouched for {} days are archived.",
         "A week covers what a person still looks up by hand.",
     )
+    archive_least_percent: float = limit(
+        1.0,
+        "While a disk is filling, archiving that would free less than {} % of it is not proposed.",
+        "It would move files and leave the fault; what fills the disk is then something else.",
+    )
     store_misses: int = limit(
         2,
         "{} unanswered questions in a row mean that the database is down.",

@@ -69,10 +69,7 @@ class Shelves:
             if dice.random() < 0.6:
                 # Beside the archivable folder, so that age alone is no leave to move it.
                 _write(folder / "index" / "terms.bin", dice, dice.randint(1, 60_000), 200.0)
-            young = any(
-                f.kind == "filling_young" and f.service == service.name for f in drawn.faults
-            )
-            if dice.random() < 0.4 and not young:
+            if dice.random() < 0.4:
                 old = _name(folder / "exports", 90, dice)
                 _write(old, dice, dice.randint(1, 20_000), 60.0)
                 (folder / "exports" / "latest.csv").symlink_to(old.name)

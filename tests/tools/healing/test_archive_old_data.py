@@ -118,6 +118,20 @@ async def test_old_files_go_new_ones_stay_and_undo_is_byte_identical(world: Worl
     assert world.photograph() == before
 
 
+async def test_a_filling_disk_is_not_archived_for_what_would_mend_nothing(world: World) -> None:
+    for number in range(3):
+        (world.exports / f"deep/{number}/old.csv").unlink()
+    world.write("old.csv", b"old" * 1000, days=30)
+    assert (await world.operation.plan(world.context, CATALOG)).state["files"] == 1
+
+    world.write("large.csv", bytes(3_900_000), days=1)
+    with pytest.raises(NotFound, match="mends nothing: a person must find what takes the room"):
+        await world.operation.plan(world.context, CATALOG)
+
+    world.write("older.csv", bytes(100_000), days=30)
+    assert (await world.operation.plan(world.context, CATALOG)).state["files"] == 2
+
+
 async def test_after_a_crash_verify_and_undo_need_only_the_key_and_the_plan(world: World) -> None:
     before = world.photograph()
     plan = await world.operation.plan(world.context, CATALOG)
