@@ -50,8 +50,9 @@ def trials_per_case(
 ) -> dict[str, int]:
     """Worlds to play by case.
 
-    Without a number asked for: the fewest, spread evenly, that bring every operation to its first
-    look, at least four per case; in the quick set every operation of low risk, and at least one.
+    Without a number asked for: the fewest, spread evenly, that bring every operation to the first
+    look that can have seen each of its cases, at least four per case; in the quick set every
+    operation of low risk, and at least one.
     """
     if options.trials is not None:
         return dict.fromkeys((case.name for case in cases), options.trials)
@@ -61,10 +62,19 @@ def trials_per_case(
     least = 1 if options.quick else FULL_TRIALS
     looked_at = {"low": FIRST_LOOK["low"]} if options.quick else FIRST_LOOK
     needed = {
-        operation: max(least, math.ceil(looked_at.get(risks.get(operation, ""), 0) / count))
+        operation: max(
+            least, math.ceil(_look(looked_at.get(risks.get(operation, "")), count) / count)
+        )
         for operation, count in tried.items()
     }
     return {case.name: max(needed[operation] for operation in case.operations) for case in cases}
+
+
+def _look(first: int | None, cases: int) -> int:
+    """Worlds of the earliest look that can have seen every case; 0 where no look is wanted."""
+    while first is not None and first < cases:
+        first *= 2
+    return first or 0
 
 
 def jobs_left(
