@@ -1,4 +1,8 @@
-"""What the front says when no replica can: problem details for programs, a page for people."""
+"""What the front says when no replica can: problem details for programs, a page for people.
+
+Chat clients of OpenAI's API get their own shape, and are told to send it again: their clients then
+say that they do, and a message that arrived is not said twice.
+"""
 
 import html
 import json
@@ -13,17 +17,26 @@ TITLES = {
     504: "No answer in time",
 }
 REFRESH_SECONDS = 2
+CHAT_PATH = "/v1/"
+"""Below it clients of OpenAI's API read answers."""
 
 
 def answer(
-    status: int, detail: str, *, wants_page: bool, safe: bool = False
+    status: int, detail: str, *, wants_page: bool, path: str = "/", safe: bool = False
 ) -> tuple[Headers, bytes]:
     """Headers and body of an answer of our own; *safe*: its page may ask again by itself."""
     title = TITLES[status]
     headers: Headers = [(b"cache-control", b"no-store")]
     if status == 503:
         headers.append((b"retry-after", str(REFRESH_SECONDS).encode()))
-    if wants_page:
+    if path.startswith(CHAT_PATH):
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        code = TITLES[status].lower().replace(" ", "_")
+        error = {"message": detail, "type": kind, "param": None, "code": code}
+        body = json.dumps({"error": error}).encode()
+        headers.append((b"content-type", b"application/json"))
+        headers.append((b"x-should-retry", b"true" if status >= 500 else b"false"))
+    elif wants_page:
         again = status == 503 and safe
         refresh = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if again else ""
         after = "<p>This page asks again by itself.</p>" if again else ""

@@ -152,7 +152,13 @@ class Request:
     async def refuse(self, status: int, detail: str) -> None:
         """Answer in the front's own words."""
         accept = next((v for n, v in self._scope["headers"] if n == b"accept"), b"")
-        headers, body = answer(status, detail, wants_page=b"text/html" in accept, safe=self.safe)
+        headers, body = answer(
+            status,
+            detail,
+            wants_page=b"text/html" in accept,
+            path=self._scope["path"],
+            safe=self.safe,
+        )
         await self._start(status, headers)
         await self._send({"type": "http.response.body", "body": body})
 

@@ -126,6 +126,26 @@ async def test_a_write_is_not_repeated_and_its_fate_is_said_to_be_unknown(
     assert len(one.seen) + len(two.seen) == 1
 
 
+async def test_a_chat_client_is_told_in_its_own_shape_to_send_it_again(
+    front: RunningFront,
+) -> None:
+    one, two = front.replicas
+
+    async def die(exchange: Exchange) -> None:
+        exchange.writer.transport.abort()
+
+    one.script = two.script = die
+    answer = await front.client.post(
+        "/v1/chat/completions", content=b"{}", headers={"accept": "text/html"}
+    )
+
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (502, "true")
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("server_error", "the_answer_was_lost")
+    assert "not known" in error["message"]
+    assert len(one.seen) + len(two.seen) == 1
+
+
 async def test_a_frozen_replica_is_left_and_its_reads_are_repeated(front: RunningFront) -> None:
     one = front.replicas[0]
     frozen = asyncio.Event()
