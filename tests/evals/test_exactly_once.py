@@ -51,13 +51,14 @@ def test_a_graph_that_did_it_twice_is_found_out_whatever_it_says() -> None:
     assert graph_ending(left(state="")) == LOST
 
 
+@pytest.mark.timeout(240)
 def test_killed_processes_leave_one_effect_or_say_so() -> None:
-    result = exactly_once.measure(runs=8)
+    result = exactly_once.measure(runs=6, lanes=1)
     ours = result["ours"]
     held = {bar["what"]: bar["holds"] for bar in result["bars"]}
 
-    assert ours["killed"] >= 6
-    assert held.pop("runs whose process was killed") is False, "8 runs are no proof"
+    assert ours["killed"] >= 5
+    assert held.pop("runs whose process was killed") is False, "6 runs are no proof"
     assert all(held.values()), exactly_once.describe(result)
     assert ours["audit_rows"] > 0
     beside = result["controls"]["LangGraph node, beside"]["effects_with_nobody_killed"]

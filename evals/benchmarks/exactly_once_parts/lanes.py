@@ -89,6 +89,8 @@ class Actor:
     ) -> None:
         assert self._process.stdin
         self._process.stdin.close()
+        if kind is not None:
+            self._process.kill()  # it may be in the middle of an order that nobody waits for
         self._process.wait(20)
 
     def live(
@@ -229,7 +231,7 @@ class Lane:
         )
 
     def rehearse(self, scenario: str, style: str | None = None) -> dict[str, Any]:
-        """Go a road once with nobody dying; its boundaries are in `passed`.
+        """Go a road once with nobody dying: boundaries in `passed`, how often done in `effects`.
 
         Raises:
             StoreError: it didn't end well, so that nothing could be learnt from killing it.
@@ -238,15 +240,17 @@ class Lane:
         name = f"rehearsal-{kind}-{next(self.rehearsals)}"
         round_ = Round(number=0, scenario=scenario, strike=None)
         if style is None:
-            told = self.actor.live(_road(scenario), self.errand(name, round_))
+            errand = self.errand(name, round_)
+            book = Book(Path(errand.folder), errand.target.split("/")[1])
+            before = book.counts()[0]
+            told = self.actor.live(_road(scenario), errand)
         else:
-            Book(self.folder, name).open(helps=scenario != USELESS)
+            book, before = Book(self.folder, name), 0
+            book.open(helps=scenario != USELESS)
             told = self.actor.live("graph", self.graph_errand(name, scenario, style))
         if told["error"] or not told["passed"]:
             raise StoreError(f"The rehearsal of {kind}, {scenario}, failed: {told['error']}")
-        if style is not None:
-            told["counts"] = Book(self.folder, name).counts()
-        return told
+        return {**told, "effects": book.counts()[0] - before}
 
 
 def _road(scenario: str) -> str:
