@@ -72,9 +72,8 @@ class Classifier:
         alike = self._examples.kernel(self._examples.vector(counts))
         scores = (alike @ self._dual).astype(np.float64) + self._bias
         chances = softmax(scores[None, :] * self.scale)[0]
-        trigrams = [(gram, n) for gram, n in counts["run"].items() if len(gram) == 5]
-        total = sum(n for _, n in trigrams)
-        known = sum(n for gram, n in trigrams if self._examples.knows(gram))
+        total = counts["part"].total()
+        known = sum(n for gram, n in counts["part"].items() if self._examples.knows(gram))
         return Judgement(
             probabilities={k: float(p) for k, p in zip(self.labels, chances, strict=True)},
             familiarity=known / total if total else 0.0,

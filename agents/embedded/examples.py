@@ -55,6 +55,5 @@ def _read(path: Path, name: str) -> Iterator[Example]:
             if "{service}" not in text:
                 yield Example(text, owner, intent)
                 continue
-            for _ in range(2):
-                yield Example(text.replace("{service}", SERVICES[turn]), owner, intent)
-                turn = (turn + 1) % len(SERVICES)
+            yield Example(text.replace("{service}", SERVICES[turn]), owner, intent)
+            turn = (turn + 1) % len(SERVICES)

@@ -15,10 +15,17 @@ PAIR_WINDOW = 10
 RUNS = (3, 4, 5)
 """Lengths of character runs; they go across words, a space between."""
 
-VIEWS: dict[str, float] = {"word": 2.0, "next": 1.0, "skip": 0.5, "pair": 1.0, "run": 2.0}
-"""Share of each view in the likeness of two texts. Chosen on the training part of CLINC150 by
-holding out contiguous blocks of ten examples a class: accuracy 0.930 against 0.924 for words,
-neighbours and runs within words, and 0.911 for words alone."""
+VIEWS: dict[str, float] = {
+    "word": 1.5,
+    "next": 1.0,
+    "skip": 0.5,
+    "pair": 1.0,
+    "run": 2.0,
+    "part": 1.0,
+}
+"""Share of each view in the likeness of two texts. Chosen on the training part of CLINC150 with a
+contiguous block of ten examples a class held out: accuracy 0.934, against 0.930 without `part`,
+0.924 for words, neighbours and runs within words, and 0.911 for words alone."""
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _REPLICA = re.compile(r"\b([a-z][a-z_]*)-\d+\b")
@@ -52,5 +59,10 @@ def count_grams(text: str) -> dict[str, Counter[str]]:
         "next": Counter(f"n:{a} {b}" for a, b in pairwise(edged)) if found else Counter(),
         "skip": Counter(f"s:{a} {b}" for a, b in zip(edged, edged[2:], strict=False)),
         "pair": pairs,
+        "part": Counter(
+            f"t:{edge[i : i + 3]}"
+            for edge in (f"<{word}>" for word in found)
+            for i in range(len(edge) - 2)
+        ),
         "run": Counter(f"r:{spaced[i : i + n]}" for n in RUNS for i in range(len(spaced) - n + 1)),
     }
