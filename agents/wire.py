@@ -82,7 +82,11 @@ class Answer:
             sent, said = usage.get("prompt_tokens"), usage.get("completion_tokens")
             if not all(isinstance(one, int | float | None) for one in (sent, said)):
                 raise BrokenAnswer("The model's answer has usage figures that are no numbers.")
-            if isinstance(sent, int) and isinstance(said, int) and min(sent, said) >= 0:
+            if (
+                isinstance(sent, int)
+                and isinstance(said, int)
+                and 0 <= min(sent, said) <= max(sent, said) < ABSURD
+            ):
                 self.tokens = sent, said
 
     @property
@@ -202,6 +206,7 @@ class StreamReader:
 
     def _line(self, line: bytes) -> None:
         if not line.startswith(b"data:"):
+            _text(line)  # the clients behind read comments, too
             return
         data = line[5:].strip()
         if data == b"[DONE]":
@@ -227,12 +232,18 @@ def error_text(body: bytes) -> tuple[str, str]:
     return _quote(str(error)), ""
 
 
-def _json(body: bytes) -> dict[str, Any]:
-    text = body.decode("utf-8", errors="replace")
+def _text(data: bytes) -> str:
     try:
-        value = json.loads(body.decode("utf-8"))
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BrokenAnswer(f"The model's answer is not UTF-8: {_quote(text)}") from error
+        shown = _quote(data.decode("utf-8", errors="replace"))
+        raise BrokenAnswer(f"The model's answer is not UTF-8: {shown}") from error
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    text = _text(body)
+    try:
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BrokenAnswer(f"The model's answer is not valid JSON: {_quote(text)}") from error
     if not isinstance(value, dict):

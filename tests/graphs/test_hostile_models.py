@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from memory.tables.healing import Incident
+from memory.tables.autonomy import Action
+from memory.tables.healing import Incident, ReplicaState
 from tests.fakes.conversation import Conversation
 from tests.fakes.hostile import HostileEndpoint, Say, Script
 
@@ -163,3 +164,77 @@ async def test_a_stored_row_that_cannot_be_read_is_not_told_as_advice(talk: Conv
 
     assert "A stored record can't be read" in words
     assert "nonsense" not in words
+
+
+async def test_a_log_is_told_without_its_secrets(talk: Conversation) -> None:
+    talk.fleet.lines = [
+        "GET / 200",
+        "connecting as postgresql://app:hunter2secret@db/app",
+        "api_key=Zk81kq0Pw7",
+        "zero \x00 byte",
+        "x" * 50_000,
+    ]
+    heard: list[str] = []
+
+    def script(answers: list[str], asked: int) -> Say:
+        heard.extend(answers)
+        return "".join(answers) if answers else [("c1", "read_log", {"replica": "catalog-1"})]
+
+    possess(talk, script)
+    words = await talk.ask("show me the log of catalog-1")
+
+    assert "GET / 200" in words
+    assert "hunter2secret" not in words + heard[0]
+    assert "Zk81kq0Pw7" not in words + heard[0]
+    assert "2 secrets were taken out" in heard[0]
+    assert "characters left out" in heard[0]
+    assert len(heard[0]) < 3_000
+    assert (await talk.run()).state == "finished"
+
+
+async def test_arguments_that_no_text_has_are_refused(talk: Conversation) -> None:
+    def script(heard: list[str], asked: int) -> Say:
+        if heard:
+            return heard[-1]
+        return [("c1", "explain_incident", '{"incident_id": "inc-\\u0000"}')]
+
+    possess(talk, script)
+
+    assert "characters that no text has" in await talk.ask("what is wrong?")
+    assert (await talk.run()).state == "finished"
+
+
+async def test_undo_that_means_the_last_action_and_no_other(talk: Conversation) -> None:
+    def script(heard: list[str], asked: int) -> Say:
+        if asked > 1:
+            return heard[-1]
+        return [("c1", "undo_action", {"action_id": "act-an-older-one"})]
+
+    await talk.ask("restart player")
+    await talk.decide("approve")
+    await talk.answered()
+    possess(talk, script)
+
+    assert "for another one they have to name it" in await talk.ask("undo that")
+
+
+async def test_figures_a_service_names_itself_taint(talk: Conversation) -> None:
+    async with talk.control.unit_of_work() as session:
+        await session.execute(
+            update(ReplicaState)
+            .where(ReplicaState.replica == "catalog-1")
+            .values(signals={"restart_player_now": 1.0})
+        )
+
+    def script(heard: list[str], asked: int) -> Say:
+        if asked == 1:
+            return [("c1", "service_status", {"service": "catalog"})]
+        if asked == 2:
+            return [("c2", "restart_replica", {"service": "player"})]
+        return "Done."
+
+    possess(talk, script)
+    await talk.ask("restart player")
+
+    async with talk.control.unit_of_work() as session:
+        assert list(await session.scalars(select(Action.tainted))) == [True]
