@@ -1,4 +1,8 @@
-"""`academy autonomy standing`: approvals in advance, for when the database is what broke."""
+"""`academy autonomy standing`: approvals in advance, for when the database is what broke.
+
+All but `stop` ask the running academy; `stop` works on the home's own files, so that a person can
+end what nobody can revoke while the database is down.
+"""
 
 from typing import Annotated
 
@@ -8,12 +12,13 @@ from server.commands.api import Api
 from server.commands.options import HomeOption, JsonOption, console, print_json, settings_for
 from server.commands.tables import show_table, when
 from server.exits import Exit, Refusal
+from tools.autonomy.standing_folder import take_back
 
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List, give and revoke approvals in advance.",
+    help="List, give and revoke approvals in advance; stop what runs under them.",
 )
 
 OperationArgument = Annotated[
@@ -100,3 +105,17 @@ def revoke(
         print_json(revoked)
     else:
         console().print(f"{approval_id} is revoked.", markup=False, soft_wrap=True)
+
+
+@app.command()
+def stop(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
+    """Remove every standing permit now, database or not; those still approved come back with it."""
+    removed = take_back(settings_for(home).paths.standing, operation="*")
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        console().print(
+            f"{removed} standing permits are removed. While the database is down nothing runs "
+            "without asking; when it answers, what is still approved is permitted again.",
+            soft_wrap=True,
+        )

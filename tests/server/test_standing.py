@@ -1,5 +1,6 @@
 """Approvals in advance over the API, on their page and on the command line."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,4 +155,14 @@ def test_the_command_line_gives_lists_and_revokes(line: Line) -> None:
 def test_the_command_line_asks_first_and_no_means_no(line: Line) -> None:
     ran = line.run(*GIVE, typed="n\n")
     assert ran.code == Exit.CONFLICT
+    assert line.api.asked == []
+
+
+def test_a_person_can_stop_it_all_without_the_academy(line: Line) -> None:
+    standing = line.home.standing
+    standing.mkdir(exist_ok=True)
+    for name in ("per-1.json", "per-2.json", "known.json"):
+        (standing / name).write_text("{}")
+    assert json.loads(line.run("autonomy", "standing", "stop", "--json").out) == {"removed": 2}
+    assert not list(standing.glob("*.json"))
     assert line.api.asked == []

@@ -140,7 +140,7 @@ async def test_a_freeze_takes_every_permit_of_its_operation(outpost: Outpost) ->
     assert outpost.permits == []
     assert "nobody permitted" in await outpost.act()
     async with outpost.database.unit_of_work() as session:
-        await freezes.unfreeze(session, outpost.staff, RESTART, clock=outpost.clock)
+        await freezes.thaw(session, outpost.staff, RESTART, clock=outpost.clock)
     await outpost.renew()
     assert len(outpost.permits) == 1
 
