@@ -19,7 +19,7 @@ from tools.autonomy.standing_evidence import GateInAdvance, fingerprint_of
 from tools.autonomy.standing_folder import StandingFolder
 from tools.autonomy.standing_hands import StandingHands
 from tools.autonomy.standing_renewal import Renewal
-from tools.autonomy.standing_seal import Seal, place_of
+from tools.autonomy.standing_seal import ANYWHERE, Seal, place_of
 from tools.kit.deps import Caller
 from tools.kit.operation import Operation, OperationContext
 
@@ -95,14 +95,15 @@ def standing_watch(
         return (await caller()).tenant_id
 
     try:
-        seal = Seal((home.keys / "standing.key").read_bytes(), place_of(home.path))
+        key = (home.keys / "standing.key").read_bytes()
+        seal, journal_seal = Seal(key, place_of(home.path)), Seal(key, ANYWHERE)
     except (OSError, ValueError) as error:
         log.error("standing.no_key", why=str(error))
         return None
     folder = StandingFolder(home.standing, seal)
     hands = StandingHands(
         folder,
-        Journal(home.standing, seal),
+        Journal(home.standing, journal_seal),
         operations,
         context,
         home.locks,

@@ -27,7 +27,7 @@ from tools.autonomy.standing_schemas import (
     StandingPermit,
     StandingView,
 )
-from tools.autonomy.standing_seal import Seal, place_of
+from tools.autonomy.standing_seal import ANYWHERE, Seal, place_of
 from tools.catalogue import build_operations
 from tools.kit.deps import Caller
 from tools.kit.gatekeeper import Intention
@@ -83,7 +83,7 @@ class Outpost:
         seal = self.seal
         hands = StandingHands(
             StandingFolder(self.path, seal),
-            Journal(self.path, seal),
+            Journal(self.path, Seal((self.home / "keys" / "standing.key").read_bytes(), ANYWHERE)),
             self.operations,
             self.context,
             self.home / "locks",

@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from memory.audit_heads import fingerprint
 
+ANYWHERE = "anywhere"
+"""The place of what the key alone binds: a home that was moved must still tell what it did."""
+
 SEALED = ("key", "place", "signature")
 """Fields that sealing adds."""
 

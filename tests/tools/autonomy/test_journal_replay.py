@@ -167,6 +167,17 @@ async def test_one_that_did_not_help_is_told_as_such(outpost: Outpost) -> None:
     assert (await outpost.kinds("action."))[-2:] == ["action.not_helped", "action.escalated"]
 
 
+async def test_a_home_that_was_moved_still_tells_what_it_did(outpost: Outpost) -> None:
+    outpost.issue()
+    assert await outpost.act() == "verified"
+    outpost.issue("catalog/catalog-2")
+    outpost.home = outpost.home.rename(outpost.home.with_name("elsewhere"))
+    outpost.path = outpost.home / "standing"
+    outpost.hands = outpost.another()
+    assert "another home" in await outpost.act(restart("catalog-2")), "its permits are void"
+    assert len(await outpost.replay()) == 1
+
+
 LEDGER = ("begin", "record")
 WORLD = ("precondition", "apply", "observe", "verify")
 
