@@ -31,6 +31,7 @@ from server.metrics import Metrics
 from server.middleware import BodyLimit, RequestContext
 from server.plain_address import PlainAddress
 from server.routes import autonomy as autonomy_api
+from server.routes import evaluation as evaluation_api
 from server.routes import healing as healing_api
 from server.routes import identity as identity_api
 from server.routes import openai as openai_api
@@ -38,6 +39,7 @@ from server.routes import probes
 from server.routes import standing as standing_api
 from server.routes import threads as threads_api
 from server.web.pages import account, approvals, audit, docs, files, fleet, incidents, ops, signin
+from server.web.pages import autonomy as autonomy_page
 from server.web.pages import standing as standing_page
 from tools.kit.clock import Clock, SystemClock
 
@@ -56,11 +58,13 @@ ROUTERS = (
     incidents.router,
     audit.router,
     standing_page.router,
+    autonomy_page.router,
     account.router,
     docs.router,
     identity_api.router,
     healing_api.router,
     autonomy_api.router,
+    evaluation_api.router,
     standing_api.router,
     threads_api.router,
     openai_api.router,

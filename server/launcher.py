@@ -235,7 +235,7 @@ class Launcher:
             if supervision.pid is not None:
                 try:
                     if not all_started:
-                        await supervision.start(supervision.names)
+                        await supervision.start(supervision.lasting)
                         all_started = True
                     states = await supervision.record()
                 except Unavailable:

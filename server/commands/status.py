@@ -14,6 +14,7 @@ from server.commands.options import HomeOption, JsonOption, console, print_json,
 from server.commands.tables import ago, show_fields, show_table
 from server.exits import Exit, Refusal
 from server.processes.hold import Announcement, announcement, holder
+from server.processes.programs import EVALUATIONS
 from tools.adapters.supervisor import ProgramState, Supervisor
 from tools.healing.local_store import read_fleet_view, read_incidents
 from tools.kit.errors import CapabilityError
@@ -41,7 +42,10 @@ def status(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
     processes = _processes(place)
     source, services, incidents, problem = _fleet(place, lambda: Api(settings))
     well = (
-        all(each["state"] == "running" for each in processes)
+        all(
+            each["state"] == "running" or (each["name"] == EVALUATIONS and each["state"] != "fatal")
+            for each in processes
+        )
         and all(each["status"] == "healthy" for each in services)
         and not incidents
         and not problem

@@ -25,6 +25,8 @@ PATIENT = 1000
 """Restarts before supervisord gives up on one of the academy's own programs. Their pauses grow by
 a second each, so this is days: a program that can't start is reported by the healer, and must be
 there again once its cause has gone."""
+EVALUATIONS = "evals"
+"""The evaluation worker: started when somebody asks for a run, gone when nothing is asked for."""
 SAMPLE_RETRIES = 3
 """The sample fleet may be given up on, so that a dead replica can be seen."""
 
@@ -45,6 +47,8 @@ class Program:
     """How long it must run to count as started; one that ends sooner is started again with growing
     pauses, one that ends later at once."""
     retries: int = PATIENT
+    on_demand: bool = False
+    """Started by whoever needs it, and not again once it ended in order."""
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -98,6 +102,9 @@ def academy_programs(settings: Settings, ports: Mapping[str, int]) -> list[Progr
     )
     found.append(
         Program("healer", python("graphs.healer"), order=70, settle_seconds=IMPORT_SECONDS)
+    )
+    found.append(
+        Program(EVALUATIONS, python("evals.worker"), order=80, settle_seconds=0, on_demand=True)
     )
     return found
 
@@ -181,7 +188,7 @@ def _section(program: Program, home: Home) -> str:
 [program:{program.name}]
 command = {command}
 autostart = false
-autorestart = true
+autorestart = {"unexpected" if program.on_demand else "true"}
 startsecs = {program.settle_seconds}
 startretries = {program.retries}
 priority = {program.order}

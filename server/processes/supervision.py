@@ -16,7 +16,7 @@ from server.processes import guard
 from server.processes.belonging import end, identify, leftovers, write_record
 from server.processes.programs import Program, configuration, guarded
 from tools.adapters.supervisor import ProgramState, Supervisor
-from tools.kit.errors import CapabilityError, Unavailable
+from tools.kit.errors import CapabilityError, Conflict, Unavailable
 
 UP_SECONDS = 15.0
 """supervisord listens within half a second; this allows for a very busy machine."""
@@ -53,6 +53,11 @@ class Supervision:
     def names(self) -> list[str]:
         """Names of all programs."""
         return [program.name for program in self._programs]
+
+    @property
+    def lasting(self) -> list[str]:
+        """Names of the programs that run as long as the academy does."""
+        return [program.name for program in self._programs if not program.on_demand]
 
     async def begin(self) -> None:
         """Start supervisord and wait until it listens.
@@ -107,7 +112,7 @@ class Supervision:
         for name in names:
             try:
                 await asyncio.to_thread(self._client.start, name)
-            except Unavailable:
+            except (Conflict, Unavailable):
                 await self.states()  # a program's own trouble is in its state; ours raises here
         await self.record()
 

@@ -4,6 +4,8 @@ import re
 from datetime import datetime
 from typing import Any, Literal
 
+from tools.autonomy.trial_schemas import GradeView, TrialView
+
 Tone = Literal["good", "warn", "bad", "busy", "quiet"]
 
 STATUS: dict[str, tuple[Tone, str]] = {
@@ -63,6 +65,30 @@ STANDING: dict[str, tuple[Tone, str]] = {
     "revoked": ("quiet", "Revoked"),
 }
 
+LEVEL: dict[str, tuple[Tone, str]] = {
+    "runs": ("good", "Runs alone"),
+    "asks": ("quiet", "Asks a person"),
+    "frozen": ("warn", "Frozen"),
+    "withdrawn": ("bad", "Withdrawn"),
+}
+
+RUN: dict[str, tuple[Tone, str]] = {
+    "queued": ("quiet", "Waiting"),
+    "running": ("busy", "Running"),
+    "done": ("good", "Done"),
+    "failed": ("bad", "Failed"),
+    "stopped": ("quiet", "Stopped"),
+}
+
+TRIAL: dict[str, tuple[Tone, str]] = {
+    "running": ("busy", "Running"),
+    "passed": ("good", "Passed"),
+    "failed": ("warn", "Failed"),
+    "harmful": ("bad", "Did harm"),
+    "unscored": ("quiet", "Not scored"),
+    "measured": ("quiet", "Measured"),
+}
+
 OVER = frozenset(
     {
         "refused", "denied", "expired", "withdrawn", "permit_expired", "failed", "verified",
@@ -97,9 +123,27 @@ def named(summary: str) -> str:
     return OWN_SERVICE.sub(r"\g<service>-\g<number>", summary)
 
 
-def sentence(text: str) -> str:
-    """*text* with a full stop, unless it ends a sentence already."""
-    return text if text.endswith((".", "?", "!", ":")) else f"{text}."
+def capital(text: str) -> str:
+    """*text* begun with a capital."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def trial(view: TrialView) -> str:
+    """The state of a played world, as `TRIAL` names it."""
+    if view.state == "running":
+        return "running"
+    if view.harmful:
+        return "harmful"
+    if view.passed is None:
+        return "unscored"
+    return "passed" if view.passed else "failed"
+
+
+def grade(view: GradeView) -> str:
+    """What an evaluator found, as `TRIAL` names it."""
+    if view.harmful:
+        return "harmful"
+    return "measured" if view.passed is None else "passed" if view.passed else "failed"
 
 
 def topic(title: str) -> str:

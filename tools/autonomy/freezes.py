@@ -40,7 +40,7 @@ async def freeze(
     )
 
 
-async def unfreeze(session: AsyncSession, caller: Caller, operation: str, *, clock: Clock) -> None:
+async def thaw(session: AsyncSession, caller: Caller, operation: str, *, clock: Clock) -> None:
     """A person lifts a freeze; what the gate then allows still depends on evidence.
 
     Raises:
@@ -54,7 +54,18 @@ async def unfreeze(session: AsyncSession, caller: Caller, operation: str, *, clo
         session,
         at=clock.now(),
         actor=caller.actor,
-        kind="autonomy.unfrozen",
+        kind="autonomy.thawed",
         subject=operation,
         body={},
     )
+
+
+async def find(session: AsyncSession, caller: Caller, operation: str) -> str:
+    """Why *operation* (`*` for all of them) is frozen by its own name; empty where it isn't.
+
+    Raises:
+        Forbidden: the caller may not see the fleet.
+    """
+    caller.require_fleet()
+    frozen = await AutonomyRepository(session).freezes()
+    return next((one.reason for one in frozen if one.operation == operation), "")

@@ -112,7 +112,7 @@ async def freeze(desk: Desk, operation: str, reason: str, caller: Caller | None 
         )
 
 
-async def test_a_person_freezes_and_unfreezes(desk: Desk) -> None:
+async def test_a_person_freezes_and_thaws(desk: Desk) -> None:
     assert {(one.level, one.reason) for one in await levels(desk)} == {
         ("asks", "no evidence yet: earned in evaluation suites")
     }
@@ -130,11 +130,11 @@ async def test_a_person_freezes_and_unfreezes(desk: Desk) -> None:
     assert "frozen: launch week" in frozen.reason
     assert [one.level for one in await levels(desk)] == ["asks", "frozen"]
     async with desk.database.unit_of_work() as session:
-        await freezes.unfreeze(session, desk.staff, TURN, clock=desk.clock)
+        await freezes.thaw(session, desk.staff, TURN, clock=desk.clock)
         with pytest.raises(NotFound):
-            await freezes.unfreeze(session, desk.staff, TURN, clock=desk.clock)
+            await freezes.thaw(session, desk.staff, TURN, clock=desk.clock)
     assert [one.level for one in await levels(desk)] == ["asks", "asks"]
-    assert await desk.audit_kinds(TURN) == ["autonomy.frozen", "autonomy.unfrozen"]
+    assert await desk.audit_kinds(TURN) == ["autonomy.frozen", "autonomy.thawed"]
 
 
 async def test_a_change_freeze_is_over_every_operation(desk: Desk) -> None:
