@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from evals.lock import as_lock
 from evals.records import TrialRecord
-from evals.suites.base import Case, Suite
+from evals.suites.base import BadSuite, Case, Suite
 from memory.tables.trials import Withdrawal
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
 from tools.autonomy.fingerprint import DecidedBy, Fingerprint, Surroundings, fingerprint
@@ -35,6 +35,10 @@ class Earning:
         clock: for ages.
         model: who decides where a case is decided by a model: its name, and the digest of its
             instructions.
+
+    Raises:
+        BadSuite: it names an operation that no room has.
+        Unavailable: a fingerprint can't be computed.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class Earning:
         model: Callable[[], tuple[str, str]] = lambda: ("", ""),
     ) -> None:
         self._suite = suite
+        if unknown := sorted(set(suite.operations) - operations.keys()):
+            raise BadSuite(f"{suite.name} names operations nobody has: {', '.join(unknown)}.")
         self._operations = {name: operations[name] for name in suite.operations}
         self._key = key
         self._files = files

@@ -71,11 +71,12 @@ class Teller:
     def told(self, run: RunRecord) -> None:
         """Show the progress of *run*."""
         progress = run.progress
-        left = f"{duration(progress.left_s)} left" if progress.left_s is not None else ""
+        parts = []
+        if progress.left_s is not None:
+            parts.append(f"{duration(progress.left_s)} left")
         if progress.failed:
-            left += f", {progress.failed} failed"
-        if self._done < 0 and progress.done:
-            self.say(f"Continuing {run.id}: {progress.done} of {progress.of} worlds are done.")
+            parts.append(f"{progress.failed} failed")
+        left = ", ".join(parts)
         if progress.of:
             self._bar.update(self._task, completed=progress.done, total=progress.of, left=left)
         if not self._watched and progress.done != self._done and progress.of:

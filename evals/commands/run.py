@@ -73,6 +73,10 @@ def command(
         _fail(str(error), USAGE)
     except Conflict as error:
         _fail(error.message, BUSY)
+    if run.state == "stopped":
+        sys.stderr.write("Stopped; the same command goes on with the rest.\n")
+    elif run.state == "failed":
+        sys.stderr.write(f"evals: the run failed: {run.note}\n")
     if as_json:
         sys.stdout.write(json.dumps(run.result, indent=2) + "\n")
     else:
@@ -168,6 +172,7 @@ async def unfinished(store: RunStore, suite: Suite, options: RunOptions) -> RunR
         if options.seed is None:
             same = same.model_copy(update={"seed": None})
         if run.state in UNFINISHED and run.digest == suite.digest and same == options:
+            sys.stderr.write(f"Going on with {run.id}, which was stopped before its end.\n")
             return run.model_copy(update={"options": _resumed(run.options, options)})
     return None
 
