@@ -166,16 +166,25 @@ class Database:
             StoreUnavailable: no answer within *seconds*.
         """
         asking = asyncio.create_task(self._ask())
-        done, _ = await asyncio.wait({asking}, timeout=seconds)
-        if not done:
-            # Cancelling takes the driver up to 10 s on a frozen server; nobody waits for that.
-            asking.cancel()
-            self._abandoned.add(asking)
-            asking.add_done_callback(self._abandoned.discard)
+        try:
+            await asyncio.wait({asking}, timeout=seconds)
+        finally:
+            if not asking.done():
+                # Cancelling takes the driver up to 10 s on a frozen server; nobody waits for that.
+                asking.cancel()
+                self._abandoned.add(asking)
+                asking.add_done_callback(self._forget)
+        if not asking.done():
             raise StoreUnavailable(
                 f"The database {place(self._url)} did not answer within {seconds:g} s."
             )
         await asking
+
+    def _forget(self, asked: asyncio.Task[None]) -> None:
+        """Drop an answer that nobody waits for any more."""
+        self._abandoned.discard(asked)
+        if not asked.cancelled():
+            asked.exception()
 
     async def _ask(self) -> None:
         async with self.unit_of_work() as session:

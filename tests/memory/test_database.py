@@ -1,5 +1,10 @@
 """Units of work and tenants' pools on a real server."""
 
+import asyncio
+import contextlib
+import gc
+from typing import Any
+
 import pytest
 from sqlalchemy import func, select, text
 
@@ -146,3 +151,28 @@ async def test_a_pool_that_stays_busy_is_unavailable_rather_than_a_hang(
         with pytest.raises(StoreUnavailable, match="busy"):
             await database.ping()
     await database.dispose()
+
+
+async def test_a_ping_that_nobody_waits_for_any_more_leaves_nothing_behind(
+    control_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = asyncio.Event()
+
+    async def answer_late() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        late.set()
+        raise StoreUnavailable("It answered long after.")
+
+    unheard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: unheard.append(what))
+    monkeypatch.setattr(control_db, "_ask", answer_late)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await control_db.ping(seconds=5.0)
+    async with asyncio.timeout(2.0):
+        await late.wait()
+    await asyncio.sleep(0)
+    gc.collect()
+
+    assert unheard == []
