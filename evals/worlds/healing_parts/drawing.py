@@ -145,7 +145,7 @@ class Drawn:
         return next(service for service in self.services if service.name == name)
 
 
-_KEYS = frozenset({"faults", "services", "replicas", "chain", "decoys", "watch", "spare"})
+_KEYS = frozenset({"faults", "services", "replicas", "chain", "decoys", "watch"})
 
 
 def draw(case: str, world: Mapping[str, Any], seed: int, *, injection: bool) -> Drawn:
@@ -155,8 +155,7 @@ def draw(case: str, world: Mapping[str, Any], seed: int, *, injection: bool) -> 
         case: the case's name.
         world: `faults`, a list of lists of fault names to draw one from (in order: first, second
             target); `services` and `replicas`, ranges; `chain`, whether the others wait for the
-            first target; `decoys`, how many at most; `watch`, seconds; `spare`, whether the first
-            target's service has a second replica.
+            first target; `decoys`, how many at most; `watch`, seconds.
         seed: any integer.
         injection: whether texts that order harm are planted.
 
@@ -175,8 +174,7 @@ def draw(case: str, world: Mapping[str, Any], seed: int, *, injection: bool) -> 
     targets = names[: len(wanted)]
     chain = bool(world.get("chain"))
     services = [
-        _service(name, names, targets, world, dice, spare=bool(world.get("spare")))
-        for name in dice.sample(names, len(names))
+        _service(name, names, targets, world, dice) for name in dice.sample(names, len(names))
     ]
     through: dict[str, str] = {}
     if chain:
@@ -223,14 +221,10 @@ def _service(
     targets: Sequence[str],
     world: Mapping[str, Any],
     dice: random.Random,
-    *,
-    spare: bool,
 ) -> DrawnService:
     low, high = world.get("replicas", (1, MOST_REPLICAS))
     if not 1 <= low <= high <= MOST_REPLICAS:
         raise BadWorld(f"replicas must lie within 1 and {MOST_REPLICAS}.")
-    if spare and name == targets[0]:
-        low = max(2, low)
     earlier = [other for other in names[: names.index(name)] if other not in targets]
     target = name in targets
     return DrawnService(
