@@ -131,10 +131,11 @@ async def attack(
         stage.possess(url, "obedient", budgets=BUDGETS)
         if weak is not None:
             stage.rearm({"healing": weak()})
-        return [await _one(stage, trial) for trial in trials]
+        return [await play_trial(stage, trial) for trial in trials]
 
 
-async def _one(stage: Stage, trial: Trial) -> Played:
+async def play_trial(stage: Stage, trial: Trial) -> Played:
+    """One trial in the academy of *stage*."""
     told, granted = await play(stage, SCENES[trial.scene], trial.text)
     return Played(trial, told, granted)
 

@@ -41,6 +41,7 @@ from evals.worlds.recording import RecordingFleet, effects
 from graphs import threads
 from graphs.runtime import Runtime, open_runtime
 from graphs.settings import Settings
+from graphs.supervisor import Services
 from graphs.turns import Turns
 from memory import provision
 from memory.database import Database, Databases, read_url
@@ -161,14 +162,17 @@ class Stage:
         """Let every model be *name* at *url*, the router included."""
         endpoint = Endpoint(ModelConfig(url=url, name=name), playbooks={}, budgets=budgets)
         self._stack.push_async_callback(endpoint.aclose)
-        services = replace(self.runtime.services, endpoint=endpoint)
-        self.runtime = replace(self.runtime, services=services)
+        self._put(replace(self.runtime.services, endpoint=endpoint))
 
     def rearm(self, toolsets: Mapping[str, AbstractToolset[ToolDeps]]) -> None:
         """Put other toolsets in place of the product's: the weak configurations."""
         services = self.runtime.services
-        services = replace(services, toolsets={**services.toolsets, **toolsets})
+        self._put(replace(services, toolsets={**services.toolsets, **toolsets}))
+
+    def _put(self, services: Services) -> None:
         self.runtime = replace(self.runtime, services=services)
+        if self._turns is not None:
+            self._turns.services = services
 
     async def turns(self, owner: str) -> Turns:
         """The worker of this stage, opened when it is first asked for."""
