@@ -31,7 +31,7 @@ def log_to_stderr() -> None:
     """Keep standard output for results: of what worlds log only errors are shown, on stderr."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
 
 

@@ -7,7 +7,6 @@ the world first, then the trajectory, then the words. "Not scored" is never zero
 
 import hashlib
 import importlib
-import pkgutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any, Literal, Protocol
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
-from evals import suites
 from tools.kit.operation import Value
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,8 +205,9 @@ def load_cases(folder: Path) -> tuple[Case, ...]:
 
 
 def suite_names() -> list[str]:
-    """Names of all suites: the packages beside this module."""
-    return sorted(module.name for module in pkgutil.iter_modules(suites.__path__) if module.ispkg)
+    """Names of all suites: the folders beside this module that hold a `suite.py`."""
+    here = Path(__file__).parent
+    return sorted(path.parent.name for path in here.glob("*/suite.py"))
 
 
 def load_suite(name: str) -> Suite:
