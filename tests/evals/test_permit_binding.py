@@ -5,6 +5,8 @@ import pytest
 from evals.benchmarks import permit_binding
 from evals.benchmarks.permit_binding import Tally
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture(scope="module")
 def result() -> dict[str, object]:
