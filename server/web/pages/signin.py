@@ -20,7 +20,6 @@ from server.auth import (
     session_key,
     tenant_of,
 )
-from server.lifespan import Services
 from server.web.rendering import html
 from server.web.surroundings import NO_STORE
 from tools.identity import service as identity
@@ -52,13 +51,8 @@ def set_session_cookie(request: Request, response: Response, token: str) -> None
     )
 
 
-async def begin_session(
-    request: Request, services: Services, person: identity.Person, target: str
-) -> Response:
-    """Open a session for *person* at this host's tenant and lead them to *target*."""
-    tenant = await tenant_of(request)
-    async with services.databases.control.unit_of_work() as session:
-        token, _ = await identity.open_session(session, person, tenant.id, services.clock)
+def begun(request: Request, token: str, target: str) -> Response:
+    """Give the browser its new session and lead the person to *target*."""
     response = RedirectResponse(inner_path(target), status_code=303)
     set_session_cookie(request, response, token)
     return response
@@ -101,12 +95,17 @@ async def sign_in(
     password: Annotated[str, Form(max_length=1024)],
     next: Annotated[str, Form()] = "/",  # noqa: A002 - the parameter's public name
 ) -> Response:
-    """Check e-mail and password; a wrong one says so on the form, too many are told to wait."""
+    """Check e-mail and password; a wrong one says so on the form, too many are told to wait.
+
+    Signing in and the session are one step: nobody is recorded as in who was not let in.
+    """
+    tenant = await tenant_of(request)
     try:
         async with services.databases.control.unit_of_work() as session:
             person = await identity.sign_in(
                 session, email, password, address_of(request), services.clock
             )
+            token, _ = await identity.open_session(session, person, tenant.id, services.clock)
     except CapabilityError as error:
         wait = error.details.get("retry_after")
         headers = {"retry-after": str(int(wait))} if isinstance(wait, int | float) else None
@@ -114,7 +113,7 @@ async def sign_in(
             request, next=next, email=email, problem=error.message,
             status=429 if headers else 403, headers=headers,
         )  # fmt: skip
-    return await begin_session(request, services, person, next)
+    return begun(request, token, next)
 
 
 @router.get("/signin/{token}")
@@ -127,13 +126,15 @@ async def link_page(request: Request, visitor: Anyone, token: str) -> Response:
 async def use_link(
     request: Request, services: ServicesDep, visitor: Anyone, token: str
 ) -> Response:
-    """Use the one-time link up and begin a session."""
+    """Use the one-time link up and begin a session: both, or neither."""
+    tenant = await tenant_of(request)
     try:
         async with services.databases.control.unit_of_work() as session:
             person = await identity.redeem_link(session, token, services.clock)
+            opened, _ = await identity.open_session(session, person, tenant.id, services.clock)
     except CapabilityError as error:
         return form_page(request, problem=error.message, status=403)
-    return await begin_session(request, services, person, "/")
+    return begun(request, opened, "/")
 
 
 @router.post("/signout")
