@@ -95,8 +95,9 @@ class _Examples:
         self._size = len(counted)
         seen = Counter(gram for counts in counted for view in counts.values() for gram in view)
         self._column = {gram: column for column, gram in enumerate(seen)}
-        self._idf = {gram: math.log((1 + self._size) / (1 + n)) + 1 for gram, n in seen.items()}
-        self._idf_of_new = math.log(1 + self._size) + 1
+        often = np.fromiter(seen.values(), dtype=np.float64, count=len(seen))
+        # The last place is that of a gram no example has: column -1.
+        self._idf = np.append(np.log((1 + self._size) / (1 + often)), math.log(1 + self._size)) + 1
         self.vectors = [self.vector(counts) for counts in counted]
         columns = np.concatenate([one.columns for one in self.vectors])
         order = np.argsort(columns, kind="stable")
@@ -116,19 +117,21 @@ class _Examples:
         like none.
         """
         present = sum(share for view, share in VIEWS.items() if counts[view])
-        columns: list[int] = []
-        weights: list[float] = []
+        columns, weights = [], []
         for view, share in VIEWS.items():
-            first, squares = len(weights), 0.0
-            for gram, n in counts[view].items():
-                weight = (1 + math.log(n)) * self._idf.get(gram, self._idf_of_new)
-                squares += weight * weight
-                if gram in self._column:
-                    columns.append(self._column[gram])
-                    weights.append(weight)
-            scale = math.sqrt(share / present / squares) if squares else 0.0
-            weights[first:] = [weight * scale for weight in weights[first:]]
-        return _Vector(np.array(columns, dtype=np.int32), np.array(weights, dtype=np.float32))
+            if not (grams := counts[view]):
+                continue
+            places = np.array([self._column.get(gram, -1) for gram in grams], dtype=np.int32)
+            weight = (1 + np.log(np.fromiter(grams.values(), float, len(grams)))) * self._idf[
+                places
+            ]
+            weight *= math.sqrt(share / present / float(weight @ weight))
+            known = places >= 0
+            columns.append(places[known])
+            weights.append(weight[known].astype(np.float32))
+        if not columns:
+            return _Vector(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))
+        return _Vector(np.concatenate(columns), np.concatenate(weights))
 
     def kernel(self, vector: _Vector) -> NDArray[np.float32]:
         """How alike each example is to *vector*: (1 + cosine)^3 / 8, one figure an example."""

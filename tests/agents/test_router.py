@@ -89,8 +89,8 @@ def test_no_sentence_is_an_example_of_two_owners() -> None:
     assert {text: names for text, names in owners.items() if len(names) > 1} == {}
 
 
-def test_fitting_takes_less_than_a_second_of_processor_time() -> None:
-    """1,018 examples took 0.43 to 0.66 s of processor time (five fits, two cores, both busy)."""
+def test_fitting_takes_less_than_two_seconds_of_processor_time() -> None:
+    """1,751 examples took 1.1 to 1.3 s of processor time (four fits, two cores, both busy)."""
     examples = read_examples()
     texts, owners = [e.text for e in examples], [e.owner for e in examples]
     spent = []
@@ -98,7 +98,7 @@ def test_fitting_takes_less_than_a_second_of_processor_time() -> None:
         began = time.process_time()
         Classifier(texts, owners)
         spent.append(time.process_time() - began)
-    assert min(spent) < 1.0
+    assert min(spent) < 2.0
 
 
 def test_fitting_twice_gives_the_same_router() -> None:
