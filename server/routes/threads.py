@@ -20,7 +20,8 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": (
             "AG-UI events (RUN_STARTED, TEXT_MESSAGE_*, TOOL_CALL_*, STATE_SNAPSHOT, "
-            "RUN_FINISHED, RUN_ERROR); each event's id is its number in the thread."
+            "RUN_FINISHED, RUN_ERROR); each event's id is its number in the thread. The event that "
+            "ends a run tells in `usage` what its models read and wrote."
         ),
         "content": {
             "text/event-stream": {
