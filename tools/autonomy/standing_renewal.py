@@ -29,6 +29,8 @@ RENEW_BEFORE = policy.STANDING_PERMIT_FOR / 2
 """A permit with less than this left is replaced by a new one."""
 EARNED_KEPT = timedelta(seconds=15)
 """How long what evidence carries is taken from memory; a withdrawal counts at once."""
+EARNED_SECONDS = 5.0
+"""How long weighing evidence may take; beyond, nothing counts as earned in this turn."""
 KNOWN_EVERY = timedelta(seconds=10)
 """How often what is known is written although nothing in it has changed."""
 ACTOR = "engine:healer"
@@ -105,11 +107,15 @@ class Renewal:
             return {}
         if self._asked is not None and timedelta(0) <= now - self._asked[0] < EARNED_KEPT:
             return self._asked[1]
-        found = {
-            name: await self._earned.would_run(self._operations[name])
-            for name in policy.STANDING
-            if name in self._operations
-        }
+        found = {}
+        try:
+            async with asyncio.timeout(EARNED_SECONDS):
+                for name in policy.STANDING:
+                    if name in self._operations:
+                        found[name] = await self._earned.would_run(self._operations[name])
+        except TimeoutError:  # what people approved doesn't wait for it
+            log.warning("standing.evidence_not_weighed", seconds=EARNED_SECONDS)
+            return {}
         earned = {name: carried for name, carried in found.items() if carried is not None}
         self._asked = (now, earned)
         return earned

@@ -1,5 +1,6 @@
 """What a budget and evidence allow still holds while the database is away."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from memory.tables.autonomy import Action, Permit
 from memory.tables.trials import Withdrawal
 from tests.fakes.clock import FakeClock
 from tests.fakes.outpost import RESTART, TARGET, Outpost, restart
-from tools.autonomy import policy
+from tools.autonomy import policy, standing_renewal
 from tools.autonomy.standing_renewal import Carried, Renewal
 from tools.autonomy.standing_schemas import Basis, Covered
 from tools.kit.deps import Caller
@@ -198,3 +199,21 @@ async def test_autonomy_taken_back_in_production_takes_its_permits_at_once(
         )
     await renewal.renew()
     assert outpost.permits == []
+
+
+class Hanging:
+    """Evidence that is never weighed to the end."""
+
+    async def would_run(self, operation: Operation[Any]) -> Carried | None:
+        await asyncio.Event().wait()
+        return None
+
+
+async def test_what_a_person_approved_does_not_wait_for_evidence(
+    outpost: Outpost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing_renewal, "EARNED_SECONDS", 0.01)
+    outpost.earned = Hanging()
+    await outpost.permitted()
+    assert len(outpost.permits) == 1
+    assert await outpost.act() == "verified"
