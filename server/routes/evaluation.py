@@ -17,7 +17,7 @@ from tools.autonomy.schemas import OperationDetail
 from tools.autonomy.standing_folder import take_back
 from tools.autonomy.trial_schemas import RunView, TrialDetail, TrialView
 from tools.kit.deps import Caller
-from tools.kit.errors import NotFound
+from tools.kit.errors import CapabilityError, NotFound
 
 router = APIRouter(prefix="/api", tags=["autonomy"])
 
@@ -85,7 +85,7 @@ async def ask_for_run(services: Services, caller: Caller, wanted: Wanted) -> Run
     """Put a run to those that wait, and have the evaluation worker started.
 
     Raises:
-        CapabilityError: it was refused, or the worker can't be started (the run waits).
+        CapabilityError: it was refused, or the worker can't be started (the run has failed then).
     """
     async with services.databases.control.unit_of_work() as session:
         run = await suite_runs.ask_for_run(
@@ -97,7 +97,12 @@ async def ask_for_run(services: Services, caller: Caller, wanted: Wanted) -> Run
             clock=services.clock,
         )
     supervisor = Supervisor(services.settings.paths.sockets / "supervisor.sock")
-    await asyncio.to_thread(supervisor.start, EVALUATIONS)
+    try:
+        await asyncio.to_thread(supervisor.start, EVALUATIONS)
+    except CapabilityError as error:
+        async with services.databases.control.unit_of_work() as session:
+            await suite_runs.fail_run(session, run.id, error.message, clock=services.clock)
+        raise
     return run
 
 

@@ -1,15 +1,22 @@
-"""Every query about runs of suites and the worlds they played."""
+"""Every query about evidence: runs of suites, worlds played, fingerprints tried, live record."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from memory.tables.autonomy import Action
 from memory.tables.evidence import SuiteRun, TrialRun
-from memory.tables.trials import Trial
+from memory.tables.leases import Lease
+from memory.tables.trials import Trial, TriedFingerprint, Withdrawal
 
 GOING = ("queued", "running")
 """States of a run that nobody need ask for again."""
+RUNS_LOCK = "autonomy:runs"
+"""Name of the lease row under which runs are asked for; only its row lock is used."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EvidenceRepository:
@@ -32,6 +39,17 @@ class EvidenceRepository:
         if suite is not None:
             query = query.where(SuiteRun.suite == suite)
         return (await self.session.scalars(query)).all()
+
+    async def hold_runs(self) -> None:
+        """Let one run at a time be asked for, so that two people can't both find none going."""
+        await self.session.execute(
+            upsert(Lease)
+            .values(name=RUNS_LOCK, owner="", expires_at=EPOCH, fence=0)
+            .on_conflict_do_nothing()
+        )
+        await self.session.execute(
+            select(Lease.name).where(Lease.name == RUNS_LOCK).with_for_update()
+        )
 
     async def going(self, suite: str) -> SuiteRun | None:
         """The run of a suite that waits or is played now."""
@@ -60,3 +78,22 @@ class EvidenceRepository:
         """Operations that a played world is evidence about."""
         query = select(Trial.operation).where(Trial.trial == trial_id).distinct()
         return (await self.session.scalars(query.order_by(Trial.operation))).all()
+
+    async def tried(self, operation: str) -> Sequence[TriedFingerprint]:
+        """Fingerprints that trials of *operation* were run under, oldest first."""
+        query = select(TriedFingerprint).where(TriedFingerprint.operation == operation)
+        return (await self.session.scalars(query.order_by(TriedFingerprint.first_at))).all()
+
+    async def withdrawals(self, operation: str) -> Sequence[Withdrawal]:
+        """When and why autonomy of *operation* was taken back, newest first."""
+        query = select(Withdrawal).where(Withdrawal.operation == operation)
+        return (await self.session.scalars(query.order_by(Withdrawal.at.desc()))).all()
+
+    async def ends(self, operation: str) -> dict[str, int]:
+        """How the actions of *operation* ended or where they stand: state to count."""
+        rows = await self.session.execute(
+            select(Action.state, func.count())
+            .where(Action.operation == operation)
+            .group_by(Action.state)
+        )
+        return {row[0]: row[1] for row in rows}

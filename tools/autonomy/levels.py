@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.tables.autonomy import Freeze
 from tools.autonomy import policy
+from tools.autonomy.evidence_repository import EvidenceRepository
 from tools.autonomy.evidence_source import EvidenceSource
 from tools.autonomy.gate import EvidenceFacts, Level, level, never_alone
 from tools.autonomy.repository import AutonomyRepository
@@ -59,7 +60,11 @@ async def get_operation(
     facts = await evidence.about(operation, {}, "engine")
     view = await _view(repository, operation, frozen, evidence)
     parts = evidence.parts(operation)
-    tried = [one for one in await repository.tried(name) if one.fingerprint != facts.fingerprint]
+    tried = [
+        one
+        for one in await EvidenceRepository(session).tried(name)
+        if one.fingerprint != facts.fingerprint
+    ]
     last = tried[-1].parts if tried and not view.trials else parts
     weighed = facts.evidence
     suite = evidence.suite_of(operation)
@@ -83,9 +88,10 @@ async def get_operation(
             RegionView(labels=dict(r.labels), figures=dict(r.figures), trials=r.trials)
             for r in (weighed.regions if weighed else ())
         ],
-        live=await repository.ends(name),
+        live=await EvidenceRepository(session).ends(name),
         withdrawals=[
-            f"{w.at:%Y-%m-%d %H:%M} UTC: {w.reason}" for w in await repository.withdrawals(name)
+            f"{w.at:%Y-%m-%d %H:%M} UTC: {w.reason}"
+            for w in await EvidenceRepository(session).withdrawals(name)
         ],
         freezes=[f.reason for f in frozen],
         limits=policy.sentence(),
@@ -125,7 +131,7 @@ async def _view(
         stale_at=looked_at + policy.SHELF_LIFE if looked_at else None,
         next_look=evidence.next_look if evidence else None,
         fingerprint=facts.fingerprint,
-        fingerprints_tried=len(await repository.tried(operation.name)),
+        fingerprints_tried=len(await EvidenceRepository(repository.session).tried(operation.name)),
         suite=suite.name if suite else None,
     )
 

@@ -26,7 +26,6 @@ from memory.tables.autonomy import (
 from memory.tables.healing import Incident
 from memory.tables.identity import Person
 from memory.tables.leases import Lease
-from memory.tables.trials import TriedFingerprint, Withdrawal
 from tools.autonomy.policy import CHANGE_FREEZE, UNHELPFUL
 from tools.autonomy.states import AT_WORK, WAITING
 from tools.kit.ledger import Purpose
@@ -296,25 +295,6 @@ class AutonomyRepository:
             delete(Freeze).where(Freeze.operation == operation).returning(Freeze.operation)
         )
         return gone.first() is not None
-
-    async def tried(self, operation: str) -> Sequence[TriedFingerprint]:
-        """Fingerprints that trials of *operation* were run under, oldest first."""
-        query = select(TriedFingerprint).where(TriedFingerprint.operation == operation)
-        return await self._all(query.order_by(TriedFingerprint.first_at))
-
-    async def withdrawals(self, operation: str) -> Sequence[Withdrawal]:
-        """When and why autonomy of *operation* was taken back, newest first."""
-        query = select(Withdrawal).where(Withdrawal.operation == operation)
-        return await self._all(query.order_by(Withdrawal.at.desc()))
-
-    async def ends(self, operation: str) -> dict[str, int]:
-        """How the actions of *operation* ended or where they stand: state to count."""
-        rows = await self.session.execute(
-            select(Action.state, func.count())
-            .where(Action.operation == operation)
-            .group_by(Action.state)
-        )
-        return {row[0]: row[1] for row in rows}
 
     async def usage(self, operation: str, target: str, now: datetime) -> Usage:
         """What has happened lately, in one look."""

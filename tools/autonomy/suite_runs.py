@@ -55,6 +55,7 @@ async def ask_for_run(
     if suite not in known:
         raise NotFound(f"There is no suite {suite}; there are: {', '.join(known) or 'none'}.")
     repository = EvidenceRepository(session)
+    await repository.hold_runs()
     if (going := await repository.going(suite)) is not None:
         raise Conflict(f"Run {going.id} of {suite} is {going.state} already.", run_id=going.id)
     at = clock.now()
@@ -110,6 +111,13 @@ async def stop_run(session: AsyncSession, caller: Caller, run_id: str, *, clock:
         body={"suite": run.suite},
     )
     return _run(run)
+
+
+async def fail_run(session: AsyncSession, run_id: str, note: str, *, clock: Clock) -> None:
+    """Mark a run that nobody will play; one that somebody took up is left alone."""
+    run = await EvidenceRepository(session).run(run_id, lock=True)
+    if run is not None and run.state == "queued":
+        run.state, run.note, run.ended_at = "failed", note, clock.now()
 
 
 async def list_runs(
