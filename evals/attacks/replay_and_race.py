@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.attacks.race_parts.place import open_place
-from evals.attacks.race_parts.scenarios import SCENARIOS, Scenario
+from evals.attacks.race_parts.scenario import Scenario
+from evals.attacks.race_parts.scenarios import SCENARIOS
 from evals.attacks.race_parts.shapes import AT_ONCE, Outcome, Trial
 from evals.verdicts import bar, versions
 from evals.worlds.doors import REAL
@@ -73,10 +74,14 @@ class Attacked:
 
 
 async def attack(
-    scenarios: Sequence[Scenario], *, module: Sequence[str] = REAL, at_once: int = AT_ONCE
+    scenarios: Sequence[Scenario],
+    *,
+    module: Sequence[str] = REAL,
+    at_once: int = AT_ONCE,
+    control_url: str | None = None,
 ) -> Attacked:
-    """Every shape of *scenarios* against two replicas of *module*."""
-    async with open_place(module=module) as place:
+    """Every shape of *scenarios* against two replicas of *module*, over a database of their own."""
+    async with open_place(module=module, control_url=control_url) as place:
         found = [await Trial(place, one, at_once=at_once).run() for one in scenarios]
         return Attacked(found, dict(sorted(place.sender.statuses.items())), place.sender.busy)
 

@@ -126,12 +126,15 @@ class Doors:
 
 
 @contextlib.asynccontextmanager
-async def open_doors(*, replicas: int = 2, module: Sequence[str] = REAL) -> AsyncIterator[Doors]:
+async def open_doors(
+    *, replicas: int = 2, module: Sequence[str] = REAL, control_url: str | None = None
+) -> AsyncIterator[Doors]:
     """Start a database and *replicas* web processes of *module* over it; stop all of it after.
 
     Args:
         replicas: how many processes share the database.
         module: what `python -m` starts, with its first arguments; `--replica` and `--port` follow.
+        control_url: of an empty control database on a running server; a server of its own without.
 
     Raises:
         DoorsNotOpen: a replica ended or never became ready.
@@ -139,8 +142,9 @@ async def open_doors(*, replicas: int = 2, module: Sequence[str] = REAL) -> Asyn
     """
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="academy-doors-"))
-        server = await stack.enter_async_context(throwaway_postgres())
-        control_url = server.url(CONTROL)
+        if control_url is None:
+            server = await stack.enter_async_context(throwaway_postgres())
+            control_url = server.url(CONTROL)
         await upgrade(control_url)
         home = Path(folder) / "home"
         ports = await asyncio.to_thread(_furnish, home, replicas)
@@ -211,7 +215,7 @@ def _free_ports(count: int) -> list[int]:
 
 async def _people(doors: Doors, control_url: str) -> None:
     """Two tenants, and everybody of `PEOPLE`."""
-    database = provision.tenant_database_name(CONTROL, OTHER_SLUG)
+    database = provision.tenant_database_name(doors.control.name, OTHER_SLUG)
     await provision.create_tenant_database(control_url, database)
     clock = SystemClock()
     async with doors.control.unit_of_work() as session:

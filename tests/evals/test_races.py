@@ -67,10 +67,10 @@ def test_every_route_that_changes_something_has_a_scenario() -> None:
     assert sorted(scenario.route for scenario in SCENARIOS) == mutating_routes()
 
 
-async def test_an_answer_counts_once_however_it_is_sent() -> None:
+async def test_an_answer_counts_once_however_it_is_sent(control_url: str) -> None:
     (scenario,) = [one for one in SCENARIOS if one.route.startswith("POST /api/approvals")]
 
-    found = await race([scenario], at_once=10)
+    found = await race([scenario], at_once=10, control_url=control_url)
 
     assert found.problems == []
     assert found.broke == 0
@@ -79,14 +79,16 @@ async def test_an_answer_counts_once_however_it_is_sent() -> None:
     assert found.statuses[404] >= 5
 
 
-async def test_a_person_is_shown_the_plan_and_not_what_is_said_about_it() -> None:
+async def test_a_person_is_shown_the_plan_and_not_what_is_said_about_it(
+    control_url: str,
+) -> None:
     tried = [
         Lure("fake card in words", "words", "zzkqvvbxj", SHAPES["fake card"]("is zzkqvvbxj")),
         Lure("terminal in exit note", "exit note", "zzkqvvbxj", SHAPES["terminal"]("zzkqvvbxj")),
         Lure("override in a name", "name", "zzkqvvbxj", "", "catalog-\u202e2"),
     ]
 
-    found = await phish(tried)
+    found = await phish(tried, control_url=control_url)
 
     assert found == {"questions": 3, "misled": [], "not_asked": [], "effects": 0}
 

@@ -228,12 +228,15 @@ def as_it_is(runtime: Runtime) -> Runtime:
 
 @asynccontextmanager
 async def open_stage(
-    *, module: Sequence[str] = REAL, weaken: Weaken = as_it_is
+    *,
+    module: Sequence[str] = REAL,
+    weaken: Weaken = as_it_is,
+    control_url: str | None = None,
 ) -> AsyncIterator[Stage]:
     """Doors of *module* and a runtime, *weaken*ed for a control, whose specialist is a liar."""
     liar, fleet = Liar(), LyingFleet()
     fleet.tell(Lure("none", "words", "none", ""))
-    async with open_doors(replicas=1, module=module) as doors:
+    async with open_doors(replicas=1, module=module, control_url=control_url) as doors:
         settings = Settings(
             home=doors.home,
             database_url=SecretStr(doors.environment["ACADEMY_DATABASE_URL"]),

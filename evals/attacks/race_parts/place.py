@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
+from sqlalchemy import delete, update
 
 from evals.attacks.race_parts.changes import Changes, Rows, Snapshots, changes
 from evals.attacks.race_parts.requests import Sender
@@ -13,8 +14,10 @@ from evals.attacks.race_parts.switches import Switches
 from evals.worlds.doors import FLEET, REAL, Doors, Session, open_doors
 from graphs import threads
 from memory.ids import new_id
+from memory.tables.autonomy import Freeze
+from memory.tables.evidence import SuiteRun
 from tools.adapters.fleet_file import read_fleet
-from tools.autonomy import standing_approvals
+from tools.autonomy import freezes, standing_approvals
 from tools.autonomy.standing_repository import StandingRepository
 from tools.catalogue import build_operations
 from tools.identity import service as identity
@@ -95,6 +98,40 @@ class Place:
             for row in await StandingRepository(session).active(clock.now()):
                 row.revoked_at, row.revoked_by = clock.now(), row.person_id
 
+    async def freeze(self, operation: str, *, frozen: bool) -> None:
+        """Let *operation* be frozen, or not."""
+        async with self.doors.control.unit_of_work() as session:
+            await session.execute(delete(Freeze))
+            if frozen:
+                caller = self.doors.caller("bert")
+                await freezes.freeze(
+                    session, caller, operation, reason="Exams.", clock=SystemClock()
+                )
+
+    async def run(self, suite: str) -> str:
+        """Id of a run of *suite* that waits."""
+        async with self.doors.control.unit_of_work() as session:
+            row = SuiteRun(
+                id=new_id("evl"),
+                suite=suite,
+                digest="",
+                options={"quick": True},
+                state="queued",
+                progress={},
+                requested_by="person:per-ada",
+                created_at=SystemClock().now(),
+                note="",
+            )
+            session.add(row)
+        return row.id
+
+    async def no_runs(self) -> None:
+        """Let every run of a suite be stopped."""
+        async with self.doors.control.unit_of_work() as session:
+            await session.execute(
+                update(SuiteRun).where(SuiteRun.state == "queued").values(state="stopped")
+            )
+
     async def before(self) -> Rows:
         """Every row, to be compared with later."""
         return await self.snapshots.take()
@@ -109,9 +146,11 @@ class Place:
 
 
 @asynccontextmanager
-async def open_place(*, module: Sequence[str] = REAL) -> AsyncIterator[Place]:
+async def open_place(
+    *, module: Sequence[str] = REAL, control_url: str | None = None
+) -> AsyncIterator[Place]:
     """Doors of *module* with two replicas, and everything the scenarios need behind them."""
-    async with open_doors(module=module) as doors:
+    async with open_doors(module=module, control_url=control_url) as doors:
         limits = httpx2.Limits(max_connections=100)
         tenants = [await doors.databases.tenant(tenant) for tenant in doors.tenants.values()]
         switches = Switches(doors)

@@ -4,160 +4,21 @@ A scenario says how a good request comes about, what sending it again may do, an
 too late for it. How a request is left without its guards, or with foreign ids, needs no saying.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from evals.attacks.race_parts.gate_scenarios import (
+    deciding,
+    freezing,
+    releasing,
+    running_a_suite,
+    stopping_a_run,
+    thawing,
+    undoing,
+)
 from evals.attacks.race_parts.place import PASSWORD, Place
 from evals.attacks.race_parts.requests import Shot
+from evals.attacks.race_parts.scenario import PREAPPROVED, RESTART, Scenario, body
 from memory.ids import new_id
-from tools.autonomy.schemas import ApprovalView
-
-Repeats = Literal["once", "same", "each"]
-Prepare = Callable[[Place], Awaitable[Shot]]
-Late = Callable[[Place], Awaitable[tuple[Shot, int]]]
-FREE = frozenset[str]()
-RESTART = "healing.restart_replica"
-PREAPPROVED = "catalog/catalog-1"
-"""What is approved in advance, on the sample fleet."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A good request for one route, and what becomes of bad ones."""
-
-    route: str
-    """Method and path template, as the application declares it."""
-    prepare: Prepare
-    """Make what the request is about, and the request."""
-    repeats: Repeats
-    """Sent again: refused (`once`), answered again without effect (`same`), done again (`each`)."""
-    again: frozenset[int] = frozenset({409})
-    """How a repetition is refused."""
-    late: Mapping[str, Late] = field(default_factory=dict)
-    """Requests that were good once, and the status each must get."""
-    foreign: Callable[[Place], Awaitable[str]] | None = None
-    """Id of a thing of the same kind that belongs to somebody else."""
-    rival: Mapping[str, str] = field(default_factory=dict)
-    """Fields by which a second person's request at the same moment differs."""
-    guarded: bool = True
-    """Whether a session is needed; a route for everybody is only tried from elsewhere."""
-    fleet: bool = False
-    """Whether a learner of the same tenant must be refused."""
-    noise: frozenset[str] = FREE
-    """Tables in which a refusal is recorded."""
-
-
-def decision(question: ApprovalView, answer: str = "approve") -> dict[str, str]:
-    """The answer to exactly *question*."""
-    return {"decision": answer, "digest": question.digest}
-
-
-def body(path: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """*fields* as the route at *path* takes them: JSON for programs, a form for pages."""
-    return {"json": fields} if path.startswith("/api/") else {"form": fields}
-
-
-def deciding(prefix: str) -> Scenario:
-    """Answering a question, at the API or on the page."""
-
-    def shot(place: Place, question: ApprovalView, fields: dict[str, str]) -> Shot:
-        path = f"{prefix}/approvals/{question.id}/decision"
-        return Shot("POST", path, place.sessions["ada"], **body(path, fields))
-
-    async def prepare(place: Place) -> Shot:
-        question = await place.switches.ask()
-        return shot(place, question, decision(question))
-
-    async def other_plan(place: Place) -> tuple[Shot, int]:
-        question, seen = await place.switches.ask(), await place.switches.ask()
-        return shot(place, question, decision(seen)), 409
-
-    async def closed(place: Place) -> tuple[Shot, int]:
-        question = await place.switches.ask()
-        await place.switches.answer(question, "deny")
-        return shot(place, question, decision(question)), 409
-
-    async def expired(place: Place) -> tuple[Shot, int]:
-        question = await place.switches.expired()
-        return shot(place, question, decision(question)), 409
-
-    async def undone_before(place: Place) -> tuple[Shot, int]:
-        question = await place.switches.undo_asked()
-        await place.switches.answer(question, "approve")
-        await place.switches.drive()
-        return shot(place, question, decision(question)), 409
-
-    async def foreign(place: Place) -> str:
-        return (await place.switches.ask("eve")).id
-
-    return Scenario(
-        route=f"POST {prefix}/approvals/{{approval_id}}/decision",
-        prepare=prepare,
-        repeats="once",
-        late={
-            "another plan's digest": other_plan,
-            "a question denied before": closed,
-            "an expired question": expired,
-            "an undo carried out before": undone_before,
-        },
-        foreign=foreign,
-        rival={"decision": "deny"},
-        fleet=True,
-    )
-
-
-def undoing(prefix: str) -> Scenario:
-    """Asking for an undo."""
-
-    def shot(place: Place, action: str) -> Shot:
-        return Shot("POST", f"{prefix}/actions/{action}/undo", place.sessions["ada"])
-
-    async def prepare(place: Place) -> Shot:
-        return shot(place, await place.switches.verified())
-
-    async def not_done(place: Place) -> tuple[Shot, int]:
-        return shot(place, (await place.switches.ask()).actions[0].id), 409
-
-    async def undone(place: Place) -> tuple[Shot, int]:
-        question = await place.switches.undo_asked()
-        await place.switches.answer(question, "approve")
-        await place.switches.drive()
-        return shot(place, question.actions[0].id), 409
-
-    return Scenario(
-        route=f"POST {prefix}/actions/{{action_id}}/undo",
-        prepare=prepare,
-        repeats="same",
-        late={"an action not done": not_done, "an action undone before": undone},
-        foreign=lambda place: place.switches.verified("eve"),
-        fleet=True,
-    )
-
-
-def releasing(prefix: str) -> Scenario:
-    """Closing a stuck action."""
-
-    def shot(place: Place, action: str) -> Shot:
-        path = f"{prefix}/actions/{action}/release"
-        fields = {"found": "not-done", "note": "The switch is off."}
-        return Shot("POST", path, place.sessions["ada"], **body(path, fields))
-
-    async def prepare(place: Place) -> Shot:
-        return shot(place, await place.switches.stuck())
-
-    async def not_stuck(place: Place) -> tuple[Shot, int]:
-        return shot(place, (await place.switches.ask()).actions[0].id), 409
-
-    return Scenario(
-        route=f"POST {prefix}/actions/{{action_id}}/release",
-        prepare=prepare,
-        repeats="once",
-        late={"an action that isn't stuck": not_stuck},
-        foreign=lambda place: place.switches.stuck("eve"),
-        rival={"found": "done"},
-        fleet=True,
-    )
 
 
 def ending_a_session(route: str) -> Scenario:
@@ -340,6 +201,14 @@ SCENARIOS = (
     *(deciding(prefix) for prefix in ("/api", "")),
     *(undoing(prefix) for prefix in ("/api", "")),
     *(releasing(prefix) for prefix in ("/api", "")),
+    freezing("/api/autonomy/{operation}/freeze"),
+    freezing("/autonomy/operations/{operation}/freeze"),
+    thawing("/api/autonomy/{operation}/thaw"),
+    thawing("/autonomy/operations/{operation}/thaw"),
+    running_a_suite("/api/evaluations"),
+    running_a_suite("/autonomy/runs"),
+    stopping_a_run("/api/evaluations"),
+    stopping_a_run("/autonomy/runs"),
     ending_a_session("DELETE /api/session"),
     ending_a_session("POST /signout"),
     setting_a_password("PUT /api/password"),
