@@ -56,12 +56,16 @@ class StoredRuns:
                 fresh.on_conflict_do_update(index_elements=[SuiteRun.id], set_=changed)
             )
 
-    async def claim(self, run: RunRecord) -> None:
-        """Take the run up: whatever its state was, it is running now."""
+    async def claim(self, run: RunRecord) -> bool:
+        """Take the run up; False when its state is another by now than *run* says."""
+        taken = (
+            update(SuiteRun)
+            .where(SuiteRun.id == run.id, SuiteRun.state == run.state)
+            .values(state="running")
+            .returning(SuiteRun.id)
+        )
         async with self._control.unit_of_work() as session:
-            await session.execute(
-                update(SuiteRun).where(SuiteRun.id == run.id).values(state="running")
-            )
+            return (await session.execute(taken)).scalar_one_or_none() is not None
 
     async def begin(self, trial: TrialRecord, case: Case) -> None:
         """Keep and sign that a world begins."""

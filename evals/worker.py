@@ -55,6 +55,7 @@ class Worker:
         clock: for the times that are kept.
         load: finds a suite by name.
         told: called with a run whenever its progress changes.
+        say: called with a sentence when there is something to wait for.
     """
 
     def __init__(
@@ -65,21 +66,23 @@ class Worker:
         clock: Clock | None = None,
         load: Callable[[str], Suite] = load_suite,
         told: Told = lambda _: None,
+        say: Callable[[str], None] = lambda text: log.info("worker.waiting", reason=text),
     ) -> None:
         self._settings = settings
         self._control = control
         self._clock = clock or SystemClock()
         self._load = load
         self._told = told
+        self._say = say
         self._owner = f"{platform.node()}:{os.getpid()}:{new_id('own')}"
         self.operations = build_operations(archive_folder=settings.archive_folder)
         self.runs = StoredRuns(control, self._clock)
 
     async def serve(self, stop: asyncio.Event, *, idle: float = IDLE_SECONDS) -> None:
         """Play what was asked for until *stop* is set or nothing came for *idle* seconds."""
-        async with self.lease(stop):
+        async with self.lease(stop) as mine:
             quiet = 0.0
-            while not stop.is_set():
+            while mine and not stop.is_set():
                 run = await self.runs.next_to_play()
                 if run is not None:
                     await self.play(run, stop)
@@ -92,12 +95,15 @@ class Worker:
                 quiet += BEAT_SECONDS
 
     @contextlib.asynccontextmanager
-    async def lease(self, stop: asyncio.Event) -> AsyncIterator[None]:
-        """Be the only worker: waits for the one before, and sets *stop* when the lease is lost."""
+    async def lease(self, stop: asyncio.Event) -> AsyncIterator[bool]:
+        """Be the only worker: waits for the one before, and sets *stop* when the lease is lost.
+
+        It answers False when *stop* was set while it waited: then nothing may be played.
+        """
         fence = await self._acquire(stop)
         beating = asyncio.create_task(self._beat(fence, stop))
         try:
-            yield
+            yield fence is not None
         finally:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
@@ -117,7 +123,7 @@ class Worker:
             if fence is not None:
                 return fence
             if not said:
-                log.info("worker.waiting", reason="another evaluation worker is at work")
+                self._say("Another evaluation is being played; this one waits for its end.")
                 said = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
@@ -156,9 +162,10 @@ class Worker:
         """Play a run or what is left of it; only under the lease.
 
         A run whose suite or operations changed since it began is ended as failed: its worlds are
-        evidence about something else.
+        evidence about something else. One that somebody stopped meanwhile is left alone.
         """
-        await self.runs.claim(run)
+        if not await self.runs.claim(run):
+            return await self.runs.find(run.id) or run
         try:
             suite = self._load(run.suite)
             earning, store = await asyncio.to_thread(self._earn, suite)

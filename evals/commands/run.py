@@ -119,9 +119,15 @@ async def in_academy(
     told: Told,
     fresh: bool = False,
 ) -> RunRecord:
-    """Play in the academy, as its evaluation worker: signed, stored, and earning."""
-    worker = Worker(settings, control, load=lambda _: suite, told=told)
-    async with worker.lease(stop):
+    """Play in the academy, as its evaluation worker: signed, stored, and earning.
+
+    Raises:
+        Conflict: it was stopped while it waited for another evaluation to end.
+    """
+    worker = Worker(settings, control, load=lambda _: suite, told=told, say=_say)
+    async with worker.lease(stop) as mine:
+        if not mine:
+            raise Conflict("Stopped before the evaluation under way had ended; nothing was played.")
         run = None if fresh else await unfinished(worker.runs, suite, options)
         asked_by = f"shell:{getpass.getuser()}"
         return await worker.play(run or await worker.ask(suite.name, options, asked_by), stop)
@@ -172,7 +178,7 @@ async def unfinished(store: RunStore, suite: Suite, options: RunOptions) -> RunR
         if options.seed is None:
             same = same.model_copy(update={"seed": None})
         if run.state in UNFINISHED and run.digest == suite.digest and same == options:
-            sys.stderr.write(f"Going on with {run.id}, which was stopped before its end.\n")
+            _say(f"Going on with {run.id}, which was stopped before its end.")
             return run.model_copy(update={"options": _resumed(run.options, options)})
     return None
 
@@ -191,6 +197,10 @@ def _code(run: RunRecord) -> int:
     if run.state != "done" or run.progress.failed:
         return FAILED
     return PASSED
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def _fail(message: str, code: int) -> None:

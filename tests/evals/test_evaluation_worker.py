@@ -176,6 +176,25 @@ async def test_somebody_may_stop_a_run_and_ask_for_it_again(
     assert {row.state for row in await bench.rows()} == {"aborted"}
 
 
+async def test_a_run_stopped_before_it_was_taken_up_is_left_alone(bench: Bench) -> None:
+    asked = await bench.ask(trials=1)
+    await bench.worker.runs.save(asked.model_copy(update={"state": "stopped"}))
+    found = await bench.worker.play(asked, bench.stop)
+
+    assert (found.state, bench.lamps.played) == ("stopped", [])
+
+
+async def test_whoever_stops_waiting_for_the_lease_plays_nothing(bench: Bench) -> None:
+    async with bench.control.unit_of_work() as session:
+        await leases.acquire(session, LEASE, "another", seconds=30, now=SystemClock().now())
+    await bench.ask(trials=1)
+    bench.stop.set()
+    await bench.worker.serve(bench.stop, idle=0)
+    (run,) = await bench.worker.runs.runs()
+
+    assert (run.state, bench.lamps.played) == ("queued", [])
+
+
 async def test_a_run_is_not_continued_once_the_suite_is_another(bench: Bench) -> None:
     asked = await bench.ask(trials=1)
     await bench.worker.runs.save(asked.model_copy(update={"state": "running", "digest": "old"}))
