@@ -30,8 +30,8 @@ class Scenario:
     repeats: Repeats
     """Sent again: refused (`once`), answered again without effect (`same`), done again (`each`).
 
-    With `first` only what changes is judged: what was asked for is stored before something that
-    isn't there is told of it, so that the answer says that instead.
+    With `first` no request may change more than one does: what was asked for is stored, and taken
+    back when the worker it is for can't be started, so that the next one may ask again.
     """
     again: frozenset[int] = frozenset({409})
     """How a repetition is refused."""
