@@ -8,10 +8,11 @@ head of the audit chain is signed, old signals go.
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -23,7 +24,9 @@ from memory import audit, audit_unsent
 from memory.audit_unsent import UnsentRows
 from memory.database import Databases
 from tools.adapters.local import LocalInfrastructure
+from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.gatekeeper import Gatekeeping
+from tools.autonomy.live_record import close_superseded
 from tools.autonomy.policy import AutonomyConfig
 from tools.autonomy.service import expire_due
 from tools.catalogue import build_operations
@@ -36,7 +39,7 @@ from tools.kit.clock import Clock, SystemClock
 from tools.kit.deps import Caller, engine
 from tools.kit.errors import Unavailable
 from tools.kit.infrastructure import Infrastructure
-from tools.kit.operation import OperationContext
+from tools.kit.operation import Operation, OperationContext
 
 EXPIRE_SECONDS = 5.0
 """How late a question that ran out may be called expired."""
@@ -47,6 +50,7 @@ SIGN_SECONDS = 10.0
 FORGET_SECONDS = 600.0
 STAND_SECONDS = 1.0
 """How late a standing permit follows what carries it, and the journal a database that is back."""
+SUPERSEDE_SECONDS = 60.0
 THREADS = 24
 AWAY_SECONDS = 1.0
 """How often to look again whether the database is back."""
@@ -67,6 +71,8 @@ class Healer:
     policy: HealingPolicy
     clock: Clock
     standing: StandingWatch | None
+    evidence: StoredEvidence
+    operations: Mapping[str, Operation[Any]]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look after the fleet until *stop* is set; actions under way are finished first."""
@@ -78,6 +84,7 @@ class Healer:
                 (SEND_SECONDS, "send_unsent_audit", self._send_late),
                 (SIGN_SECONDS, "sign_head", self._sign),
                 (FORGET_SECONDS, "forget_signals", self._forget),
+                (SUPERSEDE_SECONDS, "close_superseded", self._close_superseded),
             )
         ]
         if self.standing is not None:
@@ -133,6 +140,18 @@ class Healer:
         async with self.databases.control.unit_of_work() as session:
             await audit.sign_head(session, key, heads, self.clock.now())
 
+    async def _close_superseded(self) -> None:
+        """What was withdrawn and has changed since is no open trouble any more."""
+        current = await asyncio.to_thread(
+            lambda: {
+                operation.name: self.evidence.fingerprint(operation, "engine").digest
+                for operation in self.operations.values()
+            }
+        )
+        async with self.databases.control.unit_of_work() as session:
+            if count := await close_superseded(session, current, self.clock.now()):
+                log.info("withdrawals.superseded", count=count)
+
     async def _forget(self) -> None:
         before = self.clock.now() - timedelta(hours=self.policy.signal_hours)
         await self.database.forget_signals(before)
@@ -180,7 +199,7 @@ def compose(
         policy=limits,
         standing=standing.hands if standing is not None else None,
     )
-    return Healer(loop, databases, database, settings, limits, time, standing)
+    return Healer(loop, databases, database, settings, limits, time, standing, evidence, operations)
 
 
 class FirstTenant:

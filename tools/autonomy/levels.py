@@ -60,11 +60,8 @@ async def get_operation(
     facts = await evidence.about(operation, {}, "engine")
     view = await _view(repository, operation, frozen, evidence)
     parts = evidence.parts(operation)
-    tried = [
-        one
-        for one in await EvidenceRepository(session).tried(name)
-        if one.fingerprint != facts.fingerprint
-    ]
+    about = EvidenceRepository(session)
+    tried = [one for one in await about.tried(name) if one.fingerprint != facts.fingerprint]
     last = tried[-1].parts if tried and not view.trials else parts
     weighed = facts.evidence
     suite = evidence.suite_of(operation)
@@ -88,10 +85,9 @@ async def get_operation(
             RegionView(labels=dict(r.labels), figures=dict(r.figures), trials=r.trials)
             for r in (weighed.regions if weighed else ())
         ],
-        live=await EvidenceRepository(session).ends(name),
+        live=await about.ends(name),
         withdrawals=[
-            f"{w.at:%Y-%m-%d %H:%M} UTC: {w.reason}"
-            for w in await EvidenceRepository(session).withdrawals(name)
+            f"{w.at:%Y-%m-%d %H:%M} UTC: {w.reason}" for w in await about.withdrawals(name)
         ],
         freezes=[f.reason for f in frozen],
         limits=policy.sentence(),
@@ -163,8 +159,10 @@ def _change(
         return f"Trials of the suite {suite} that pass."
     if evidence.harmful:
         return "Nothing under this fingerprint: a trial did harm. Mend it and try anew."
-    left = evidence.next_look - evidence.trials
+    look = evidence.next_look
+    while look < len(evidence.cases):  # a look that can't have seen every case grants nothing
+        look *= 2
     return (
-        f"{left} more distinct worlds of the suite {suite}: the bound is read next at "
-        f"{evidence.next_look}."
+        f"{look - evidence.trials} more distinct worlds of the suite {suite}, every case among "
+        f"them: the bound is read at {look}."
     )

@@ -85,11 +85,24 @@ def sentence() -> str:
     """The limits in words, for pages and for the model."""
     return (
         "An action runs alone only when its operation permits it, evaluation suites have shown "
-        "that it works, and its cause is known. Even then a person is asked beyond "
+        f"that it works, and its cause is known. Shown means: {_shown()}; every case of its suite "
+        "at its floor, no harm in any trial, within "
+        f"{_count(SHELF_LIFE.days, 'day')}, for code, settings, libraries and fleet as they are "
+        "now, and for arguments like those tried. One failed check in production takes it back. "
+        "Even then a person is asked beyond "
         f"{ACTIONS_PER_HOUR} actions of one kind an hour, {_count(BLAST_RADIUS, 'target')} at "
         f"once, {_count(CONCURRENT_ACTIONS, 'action')} at work, within {minutes(COOL_DOWN)} "
         "minutes of the last action on the same target, during a freeze, and after "
         f"{_count(FAILURES_PER_DAY, 'action')} within a day that did not help."
+    )
+
+
+def _shown() -> str:
+    """The success rates that must be shown, by risk, in words."""
+    return ", ".join(
+        f"at {risk} risk a success rate above {target:.0%} with {1 - ERROR:.0%} confidence "
+        f"({FIRST_LOOK[risk]} worlds at least)"
+        for risk, target in TARGETS.items()
     )
 
 

@@ -209,6 +209,10 @@ def test_the_sentence_about_the_limits_carries_their_numbers() -> None:
         f"{policy.CONCURRENT_ACTIONS} action at work",
         f"{policy.minutes(policy.COOL_DOWN)} minutes of the last action",
         f"{policy.FAILURES_PER_DAY} action within a day that did not help",
+        *(f"{risk} risk a success rate above {rate:.0%}" for risk, rate in policy.TARGETS.items()),
+        *(f"({worlds} worlds at least)" for worlds in policy.FIRST_LOOK.values()),
+        f"with {1 - policy.ERROR:.0%} confidence",
+        f"within {policy.SHELF_LIFE.days} days",
     ):
         assert part in said
 
