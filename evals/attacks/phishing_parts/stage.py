@@ -41,6 +41,8 @@ from tools.kit.clock import SystemClock
 from tools.kit.operation import OperationContext
 
 TURN_SECONDS = 60.0
+GLANCE_SECONDS = 30.0
+"""Longest wait for what every page shows, which a replica keeps for a second."""
 Weaken = Callable[[Runtime], Runtime]
 
 
@@ -187,6 +189,7 @@ class Stage:
         self, lure: Lure, expected: Expected, approval: ApprovalView, incident: str, thread: str
     ) -> list[str]:
         """The question at the API and on every page that shows it."""
+        await self._caught_up(approval.id)
         told = await self.client.get(f"/api/approvals/{approval.id}", headers=self.headers)
         found = api_problems(told.json(), expected, lure)
         places = {
@@ -210,6 +213,15 @@ class Stage:
                 problems += [p for one in cards for p in card_problems(one, expected, lure)]
             found += [f"{where}: {problem}" for problem in problems]
         return found
+
+    async def _caught_up(self, approval_id: str) -> None:
+        """Wait until the replica no longer tells what it read before this question was asked."""
+        async with asyncio.timeout(GLANCE_SECONDS):
+            while True:
+                beside = await self.client.get("/attention", headers=self.headers)
+                if f"side-approval-{approval_id}" in beside.text:
+                    return
+                await asyncio.sleep(0.05)
 
     async def _close(self) -> None:
         """Nobody says yes: the question and its cause are closed."""
