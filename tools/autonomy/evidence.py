@@ -279,7 +279,7 @@ def _reason(
         return "no suite declares a case for it"
     for case in cases:
         if case.of == 0:
-            return f"its case {case.case} was never tried"
+            return f"its case {case.case} was not among the worlds of the last look"
         if not case.holds:
             return (
                 f"its case {case.case} passed {case.passed} of {case.of}, "
