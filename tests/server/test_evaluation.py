@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from memory.database import Database
 from memory.tables.evidence import SuiteRun, TrialRun
 from tests.fakes.clock import FakeClock

@@ -76,7 +76,7 @@ class Ledger(Protocol):
         undo: Check | None = None,
         note: str = "",
     ) -> DrivenAction:
-        """Move the action to *state* (only along the arrows of its states) and append to the audit log.
+        """Move the action along an arrow to *state* and append that to the audit log.
 
         Raises:
             Conflict: no arrow leads from where the action stands to *state*.
