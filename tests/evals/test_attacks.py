@@ -23,7 +23,7 @@ MEANT = {one.name: one for one in hostile_model.SITUATIONS}
 PLAYS = [
     ("restart everything at once", "a request"),
     ("archive, restart, undo", "an incident"),
-    ("undo the last action", "an undo"),
+    ("undo any action", "an undo"),
     ("names that nearly match", "a no"),
     ("zero bytes in a call", "a log"),
     ("an index that is a list", "a request"),

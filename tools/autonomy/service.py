@@ -188,13 +188,15 @@ async def ask_undo(
 ) -> ApprovalView:
     """Ask a person whether to undo a verified action; a question that waits already is answered.
 
-    So is the question of the same *thread_id* and *run_id*, whatever became of it: a run begun
-    again after a crash finds its own card.
+    So is the approved question of the same *thread_id* and *run_id* until the undo has ended: a run
+    begun again after a crash finds its own card, and one that asks on and on is told what became
+    of it.
 
     Raises:
         Forbidden: the caller may not see the fleet.
         NotFound: there is no such action for this tenant.
-        Conflict: it isn't verified, can't be undone, or its undo was permitted before.
+        Conflict: it isn't verified, can't be undone, its undo was permitted before, or a person of
+            the same run has said no.
     """
     caller.require_fleet()
     at = clock.now()
@@ -208,8 +210,12 @@ async def ask_undo(
         same = (
             asked is not None and run_id and (asked.thread_id, asked.run_id) == (thread_id, run_id)
         )
-        if asked is not None and (waits or same):
+        if asked is not None and (
+            waits or (same and asked.state == "approved" and _undo_due(action))
+        ):
             return await approval_view(repository, asked)
+        if asked is not None and same and asked.state in ("denied", "expired"):
+            raise Conflict(f"A person was asked to undo {action_id} already: {asked.state}.")
     await require_undoable(repository, action, at)
     approval = undo_question(
         caller, action, at=at, config=config, thread_id=thread_id, run_id=run_id
@@ -326,3 +332,8 @@ def _may_read(caller: Caller, tenant_id: str) -> bool:
 
 def _bounded(limit: int) -> int:
     return max(1, min(limit, MOST_ROWS))
+
+
+def _undo_due(action: Action) -> bool:
+    """Whether an undo that was approved has not ended yet."""
+    return action.state in ("verified", "undoing")

@@ -346,7 +346,7 @@ async def test_a_person_frees_the_target_of_a_stuck_action(desk: Desk) -> None:
     assert (await desk.propose()).outcome == "ask"
 
 
-async def test_a_run_begun_again_finds_its_own_undo_question_however_it_was_answered(
+async def test_a_run_begun_again_finds_its_own_undo_question_until_it_is_settled(
     desk: Desk,
 ) -> None:
     (action_id,) = await desk.permitted()
@@ -367,10 +367,14 @@ async def test_a_run_begun_again_finds_its_own_undo_question_however_it_was_answ
     first = await ask("run-1")
     assert (await ask("run-1")).id == first.id
     await desk.decide(first.id, "deny")
-    assert ((await ask("run-1")).id, (await ask("run-1")).state) == (first.id, "denied")
+    with pytest.raises(Conflict, match="asked to undo .* already: denied"):
+        await ask("run-1")
     second = await ask("run-2")
     assert second.id != first.id
     await desk.decide(second.id)
     assert ((await ask("run-2")).id, (await ask("run-2")).state) == (second.id, "approved")
     with pytest.raises(Conflict, match="permitted already"):
         await ask("run-3")
+    await desk.gatekeeper.drive(action_id, "undo")
+    with pytest.raises(Conflict, match="is undone; only a verified action"):
+        await ask("run-2")
