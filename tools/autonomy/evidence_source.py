@@ -30,7 +30,8 @@ from tools.kit.infrastructure import Infrastructure
 from tools.kit.operation import Operation
 
 VERSIONS = text(
-    "SELECT count(*), md5(coalesce(string_agg(ctid::text || xmin::text, ',' ORDER BY seq), ''))"
+    "SELECT count(*) AS count,"
+    " md5(coalesce(string_agg(ctid::text || xmin::text, ',' ORDER BY seq), '')) AS versions"
     " FROM trial WHERE operation = :operation AND fingerprint = :fingerprint"
 )
 """What tells whether any row was written since: PostgreSQL gives each version of a row its own

@@ -5,12 +5,10 @@ then its actions by position, then a permit, and last the head of the audit log 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Select, String, and_, cast, delete, exists, func, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy import Select, and_, delete, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -26,8 +24,9 @@ from memory.tables.autonomy import (
 from memory.tables.healing import Incident
 from memory.tables.identity import Person
 from memory.tables.leases import Lease
-from tools.autonomy.policy import CHANGE_FREEZE, UNHELPFUL
+from tools.autonomy.policy import CHANGE_FREEZE
 from tools.autonomy.states import AT_WORK, WAITING
+from tools.autonomy.usage import AT_WORK_COUNT, DAY, HOUR, USAGE, Usage
 from tools.kit.ledger import Purpose
 
 PROPOSAL_LOCK = "autonomy:proposals"
@@ -36,27 +35,6 @@ PROPOSAL_LOCK = "autonomy:proposals"
 R = TypeVar("R")
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-_AT_WORK = select(func.count()).select_from(Action).where(Action.state.in_(AT_WORK))
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What has happened lately in one database, for the budget of one operation and target."""
-
-    acted_last_hour: int
-    """Effects of the operation."""
-    last_on_target: datetime | None
-    """When an effect on the target was last begun."""
-    unhelpful_last_day: int
-    """Actions of the operation that ended without having helped."""
-    at_work: int
-    """Actions begun and not ended."""
-    open_questions: int
-    """Approvals that wait for a person and can still be answered."""
-    freezes: tuple[str, ...]
-    """Reasons of the freezes in force for the operation."""
 
 
 class AutonomyRepository:
@@ -298,51 +276,9 @@ class AutonomyRepository:
 
     async def usage(self, operation: str, target: str, now: datetime) -> Usage:
         """What has happened lately, in one look."""
-        acted = (
-            select(func.count())
-            .select_from(Permit)
-            .join(Action, Action.id == Permit.action_id)
-            .where(Action.operation == operation, Permit.consumed_at >= now - HOUR)
-        )
-        last = (
-            select(func.max(Permit.consumed_at))
-            .join(Action, Action.id == Permit.action_id)
-            .where(Action.target == target)
-        )
-        # One undone because a person asked is not among the unhelpful: its check had held.
-        held = Action.check["ok"].as_boolean().is_(True)
-        unhelpful = (
-            select(func.count())
-            .select_from(Action)
-            .where(
-                Action.operation == operation,
-                Action.state.in_(UNHELPFUL),
-                Action.updated_at >= now - DAY,
-                or_(Action.check.is_(None), ~held),
-            )
-        )
-        open_questions = (
-            select(func.count())
-            .select_from(Approval)
-            .where(Approval.state == "pending", Approval.expires_at > now)
-        )
-        frozen = select(
-            func.coalesce(
-                func.array_agg(aggregate_order_by(Freeze.reason, Freeze.operation)),
-                cast([], ARRAY(String)),
-            )
-        ).where(Freeze.operation.in_([operation, CHANGE_FREEZE]))
+        given = {"operation": operation, "target": target, "now": now}
         row = (
-            await self.session.execute(
-                select(
-                    acted.scalar_subquery().label("acted"),
-                    last.scalar_subquery().label("last"),
-                    unhelpful.scalar_subquery().label("unhelpful"),
-                    _AT_WORK.scalar_subquery().label("at_work"),
-                    open_questions.scalar_subquery().label("open_questions"),
-                    frozen.scalar_subquery().label("frozen"),
-                )
-            )
+            await self.session.execute(USAGE, given | {"hour": now - HOUR, "day": now - DAY})
         ).one()
         return Usage(
             acted_last_hour=row.acted,
@@ -355,7 +291,7 @@ class AutonomyRepository:
 
     async def at_work(self) -> int:
         """Actions begun and not ended."""
-        return await self._count(_AT_WORK)
+        return await self._count(AT_WORK_COUNT)
 
     async def audit(
         self, *, limit: int, before_seq: int | None, kind_prefix: str | None
