@@ -12,6 +12,7 @@ from pathlib import Path
 
 from graphs.settings import Home
 from server.processes.belonging import Identity, leftovers
+from server.processes.programs import EVALUATIONS
 from tools.adapters.supervisor import ProgramState, Supervisor
 from tools.kit.errors import CapabilityError
 
@@ -62,10 +63,12 @@ class StartedAcademy:
 
     @property
     def programs(self) -> dict[str, ProgramState]:
+        """Those that run as long as the academy does."""
         try:
-            return Supervisor(self.home.sockets / "supervisor.sock").processes()
+            found = Supervisor(self.home.sockets / "supervisor.sock").processes()
         except CapabilityError:
             return {}
+        return {name: state for name, state in found.items() if name != EVALUATIONS}
 
     @property
     def supervisor_pid(self) -> int:

@@ -43,7 +43,9 @@ def test_half_an_answer_of_a_dying_supervisord_counts_as_unreachable(
         def serve() -> None:
             caller, _ = door.accept()
             with caller:
-                caller.recv(65536)
+                asked = b""
+                while b"</methodCall>" not in asked:
+                    asked += caller.recv(65536)
                 caller.sendall(f"HTTP/1.0 200 OK\r\n\r\n{answer}".encode())
 
         thread = threading.Thread(target=serve)

@@ -367,7 +367,7 @@ async def test_a_run_begun_again_finds_its_own_undo_question_until_it_is_settled
     first = await ask("run-1")
     assert (await ask("run-1")).id == first.id
     await desk.decide(first.id, "deny")
-    with pytest.raises(Conflict, match="asked to undo .* already: denied"):
+    with pytest.raises(Conflict, match=r"asked to undo .* already: denied"):
         await ask("run-1")
     second = await ask("run-2")
     assert second.id != first.id
