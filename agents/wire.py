@@ -227,7 +227,7 @@ def error_text(body: bytes) -> tuple[str, str]:
         return _quote(body.decode("utf-8", errors="replace")), ""
     error = value.get("error", value) if isinstance(value, dict) else value
     if isinstance(error, dict):
-        message = error.get("message") or error.get("detail") or ""
+        message = error.get("message") or error.get("detail") or error
         return _quote(str(message)), str(error.get("code") or error.get("type") or "")
     return _quote(str(error)), ""
 

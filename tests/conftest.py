@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from memory import provision
 from memory.database import Database, Databases, read_url
@@ -24,6 +25,12 @@ from tests.fakes.embedded import TENANT_ID, start_postgres, stop_postgres, wait_
 from tools.kit.deps import Caller
 
 MASTER = "academy_control"
+
+# A change is judged by what it changed, not by which examples were drawn that day. To look for new
+# ones: make test ARGS="--hypothesis-profile=explore".
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=1_000)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture

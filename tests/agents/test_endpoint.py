@@ -19,6 +19,7 @@ from agents.errors import (
     BudgetExhausted,
     EmptyAnswer,
     EndlessLoop,
+    EndpointUnavailable,
     LengthStop,
     Refusal,
 )
@@ -226,11 +227,28 @@ def test_a_stream_may_be_cut_anywhere() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_answer_or_end_typed(data: bytes) -> None:
     reader = StreamReader()
-    with suppress(BrokenAnswer, EmptyAnswer):
+    with suppress(BrokenAnswer, EmptyAnswer, EndpointUnavailable):
         reader.feed(data)
         reader.end()
-    with pytest.raises(BrokenAnswer):
+    with suppress(BrokenAnswer, EmptyAnswer, EndpointUnavailable):
         read_body(data)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "said"),
+    [
+        (b"\xff", BrokenAnswer, "UTF-8"),
+        (b"[1]", BrokenAnswer, "no chat completion"),
+        (b'{"choices":[]}', EmptyAnswer, "no choice"),
+        (b'{"error":{"message":"full","code":"overloaded"}}', EndpointUnavailable, "full"),
+        (b'{"error":{"reason":"asleep"}}', EndpointUnavailable, "asleep"),
+    ],
+)
+def test_a_body_that_is_no_answer_says_why(
+    body: bytes, expected: type[Exception], said: str
+) -> None:
+    with pytest.raises(expected, match=said):
+        read_body(body)
 
 
 def test_usage_that_makes_no_sense_is_no_usage() -> None:
