@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from evals.worlds.campus.filling import clear, fill, measure
+from graphs.fleet import local_fleet
 from graphs.settings import Settings, read_settings
 from memory import audit, audit_unsent
 from memory.audit_unsent import UnsentRow, UnsentRows
@@ -106,7 +107,7 @@ async def break_it(settings: Settings, name: str, way: str, replica: str | None 
         CapabilityError: it was refused or could not be done; nothing was broken.
     """
     home = settings.paths
-    if not (home.sockets / "supervisor.sock").exists():
+    if not home.supervisor_socket.exists():
         raise Unavailable(
             f"No academy runs on {home.path}; start one with `academy up`.", not_running=True
         )
@@ -126,12 +127,10 @@ async def break_it(settings: Settings, name: str, way: str, replica: str | None 
     ways = DATABASE_WAYS if name == "postgres" else SERVICE_WAYS
     if way not in ways:
         raise Invalid(f"`{way}` is not a way to break {name}; there are {', '.join(ways)}.")
-    supervisor = Supervisor(home.sockets / "supervisor.sock")
+    supervisor = Supervisor(home.supervisor_socket)
     if name == "postgres":
         return await _break_database(settings, supervisor, way)
-    infrastructure = LocalInfrastructure(
-        home.fleet_file, home.path, home.run / "ports.json", home.sockets / "supervisor.sock"
-    )
+    infrastructure = local_fleet(home)
     try:
         service = infrastructure.fleet().service(name)
         assert service is not None

@@ -24,13 +24,13 @@ from evals.running import Running, Told
 from evals.seeds import LARGEST
 from evals.stored_runs import StoredRuns
 from evals.suites.base import BadSuite, Suite, UnknownSuite, load_suite
+from graphs.fleet import local_fleet
 from graphs.logs import configure_logging
 from graphs.settings import Settings, read_settings
 from memory import leases
 from memory.database import Database
 from memory.errors import LeaseLost, StoreError
 from memory.ids import new_id
-from tools.adapters.local import LocalInfrastructure
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
 from tools.catalogue import build_operations
 from tools.kit.clock import Clock, SystemClock
@@ -209,9 +209,7 @@ class Worker:
             clock=self._clock,
             model=lambda: _model(self._settings),
         )
-        fleet = LocalInfrastructure(
-            home.fleet_file, home.path, home.run / "ports.json", home.sockets / "supervisor.sock"
-        )
+        fleet = local_fleet(home)
         source = StoredEvidence(self._control, files, earning.surroundings, fleet, self._clock)
         return earning, StoredRuns(self._control, self._clock, earning=earning, source=source)
 

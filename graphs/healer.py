@@ -17,13 +17,13 @@ from typing import Any
 import structlog
 
 from graphs.evidence import stored_evidence
+from graphs.fleet import local_fleet
 from graphs.logs import configure_logging
 from graphs.settings import Settings, read_settings
 from graphs.standing import StandingWatch, standing_watch
 from memory import audit, audit_unsent
 from memory.audit_unsent import UnsentRows
 from memory.database import Databases
-from tools.adapters.local import LocalInfrastructure
 from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.gatekeeper import Gatekeeping
 from tools.autonomy.live_record import close_superseded
@@ -172,9 +172,7 @@ def compose(
     home = settings.paths
     time = clock or SystemClock()
     limits = policy or HealingPolicy(probe_seconds=settings.probe_seconds)
-    fleet = infrastructure or LocalInfrastructure(
-        home.fleet_file, home.path, home.run / "ports.json", home.sockets / "supervisor.sock"
-    )
+    fleet = infrastructure or local_fleet(home)
     databases = Databases(settings.control_url, pool_size=3, tenants_kept=1)
     database = HealerDatabase(databases.control)
     operations = build_operations(archive_folder=settings.archive_folder)

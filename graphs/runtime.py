@@ -16,6 +16,7 @@ from agents.endpoint import EMBEDDED, Endpoint, ModelConfig
 from agents.healer import agent as healer
 from agents.healer.playbook import HealerPlaybook
 from graphs.evidence import stored_evidence
+from graphs.fleet import local_fleet
 from graphs.settings import Settings
 from graphs.supervisor import Services
 from graphs.turns import Turns
@@ -23,7 +24,6 @@ from memory.database import Databases
 from memory.errors import StoreError
 from memory.vectors.collections import VectorStore
 from memory.vectors.recall import Recall
-from tools.adapters.local import LocalInfrastructure
 from tools.autonomy import toolset as autonomy_tools
 from tools.autonomy.gatekeeper import Gatekeeping
 from tools.autonomy.policy import AutonomyConfig
@@ -106,12 +106,7 @@ async def open_runtime(
             stack.push_async_callback(databases.dispose)
         fleet = infrastructure
         if fleet is None:
-            local = LocalInfrastructure(
-                home.fleet_file,
-                home.path,
-                home.run / "ports.json",
-                home.sockets / "supervisor.sock",
-            )
+            local = local_fleet(home)
             stack.push_async_callback(local.aclose)
             fleet = local
         operations = build_operations(archive_folder=settings.archive_folder)

@@ -100,6 +100,16 @@ class Home:
         return self.path / "fleet.toml"
 
     @property
+    def ports_file(self) -> Path:
+        """The port of each process, written by the launcher."""
+        return self.run / "ports.json"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Where supervisord listens."""
+        return self.sockets / "supervisor.sock"
+
+    @property
     def sockets(self) -> Path:
         """Unix sockets, outside the home because a socket path may not pass 107 bytes."""
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]

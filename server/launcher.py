@@ -108,7 +108,7 @@ class Launcher:
         note = preflight.place_fleet(home, bare=self._bare)
         preflight.check_port(settings)
         ports = allocate(
-            home.run / "ports.json",
+            home.ports_file,
             [*WEB_REPLICAS, *fleet_file.replica_names(home.fleet_file, with_port=True)],
             front=settings.port,
             seed=instance(home.path),

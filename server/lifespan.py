@@ -15,13 +15,13 @@ import structlog
 from fastapi import FastAPI
 
 from graphs.evidence import stored_evidence
+from graphs.fleet import local_fleet
 from graphs.settings import Settings
 from memory.database import Database, Databases
 from memory.errors import StoreError
 from server.metrics import Metrics
 from server.visitor import TenantFace, Visitor
 from tools.adapters.fleet_file import read_fleet
-from tools.adapters.local import LocalInfrastructure
 from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.policy import AutonomyConfig
 from tools.catalogue import build_operations
@@ -82,20 +82,19 @@ class FleetDescription:
 
     def read(self) -> Fleet:
         """The fleet; what can't be read shows among its problems, never as an empty fleet."""
-        stamp = (modified(self._paths.fleet_file), modified(self.ports_file))
+        stamp = (modified(self._paths.fleet_file), modified(self._paths.ports_file))
         if stamp != self._read_at:
             self._fleet = self._parse()
             self._read_at = stamp
         return self._fleet
 
-    @property
-    def ports_file(self) -> Path:
-        """Where the launcher writes each process's port."""
-        return self._paths.run / "ports.json"
-
     def _parse(self) -> Fleet:
         try:
-            ports = json.loads(self.ports_file.read_text()) if self.ports_file.exists() else {}
+            ports = (
+                json.loads(self._paths.ports_file.read_text())
+                if self._paths.ports_file.exists()
+                else {}
+            )
             return read_fleet(self._paths.fleet_file, self._paths.path, ports)
         except (CapabilityError, OSError, ValueError) as error:
             log.warning("fleet_unreadable", error=str(error))
@@ -194,9 +193,7 @@ class Services:
     def evidence(self) -> StoredEvidence:
         """The evidence as the healer's gate reads it; this process only shows it."""
         home = self.settings.paths
-        fleet = LocalInfrastructure(
-            home.fleet_file, home.path, home.run / "ports.json", home.sockets / "supervisor.sock"
-        )
+        fleet = local_fleet(home)
         return stored_evidence(self.settings, self.databases.control, fleet, self.clock)
 
     async def tenant_database(self, tenant_id: str) -> Database:

@@ -147,7 +147,7 @@ class AcademyUnderTest:
 
     def supervisor(self) -> Supervisor:
         """The supervisord of this academy."""
-        return Supervisor(Home(self.home.resolve()).sockets / "supervisor.sock")
+        return Supervisor(Home(self.home.resolve()).supervisor_socket)
 
     def pid_of(self, program: str) -> int | None:
         """Pid of one supervised program; none while it doesn't run."""

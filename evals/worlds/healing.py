@@ -28,11 +28,11 @@ from evals.worlds.healing_parts.playback import told
 from evals.worlds.healing_parts.records import approve_all, nothing_open, read_records
 from evals.worlds.healing_parts.supervised import SupervisedFleet
 from evals.worlds.healing_parts.watching import Watcher, visit
+from graphs.fleet import local_fleet
 from graphs.healer import compose
 from graphs.settings import Settings
 from memory.audit_heads import new_key_pair
 from memory.database import Database, Databases
-from tools.adapters.local import LocalInfrastructure
 from tools.kit.errors import Unavailable
 
 LINGER = 0.8
@@ -186,9 +186,7 @@ class HealingWorld:
         """The product's healer at work, after its first look, and the person who answers it."""
         settings = self._settings.model_copy(update={"database_url": SecretStr(database.url)})
         home = self.home
-        infrastructure = LocalInfrastructure(
-            home.fleet_file, home.path, home.run / "ports.json", home.sockets / "supervisor.sock"
-        )
+        infrastructure = local_fleet(home)
         healer = compose(settings, infrastructure=infrastructure)
         asked = Databases(database.url, pool_size=2, tenants_kept=1)
         stop = asyncio.Event()

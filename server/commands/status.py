@@ -71,7 +71,7 @@ def status(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
 def _processes(place: Home) -> list[dict[str, Any]]:
     """Every program as supervisord sees it, with its resident memory; empty without supervisord."""
     try:
-        states = Supervisor(place.sockets / "supervisor.sock").processes()
+        states = Supervisor(place.supervisor_socket).processes()
     except CapabilityError:
         return [_process("supervisord", None)]
     return [_process(name, state) for name, state in sorted(states.items())]

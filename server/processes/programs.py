@@ -158,7 +158,7 @@ def configuration(programs: Sequence[Program], home: Home) -> str:
     text = f"""\
 ; Written by `academy up` at every start; changes made here are lost.
 [unix_http_server]
-file = {plain(home.sockets / "supervisor.sock")}
+file = {plain(home.supervisor_socket)}
 chmod = 0700
 
 [supervisord]
@@ -173,7 +173,7 @@ directory = {plain(home.path)}
 identifier = academy
 
 [supervisorctl]
-serverurl = unix://{plain(home.sockets / "supervisor.sock")}
+serverurl = unix://{plain(home.supervisor_socket)}
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface

@@ -40,7 +40,7 @@ class Supervision:
         self._home = home
         self._programs = programs
         self._environment = environment
-        self._client = Supervisor(home.sockets / "supervisor.sock")
+        self._client = Supervisor(home.supervisor_socket)
         self._process: asyncio.subprocess.Process | None = None
 
     @property

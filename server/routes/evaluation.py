@@ -96,7 +96,7 @@ async def ask_for_run(services: Services, caller: Caller, wanted: Wanted) -> Run
             suites=services.evidence.surroundings.suites,
             clock=services.clock,
         )
-    supervisor = Supervisor(services.settings.paths.sockets / "supervisor.sock")
+    supervisor = Supervisor(services.settings.paths.supervisor_socket)
     try:
         await asyncio.to_thread(supervisor.start, EVALUATIONS)
     except CapabilityError as error:

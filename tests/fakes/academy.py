@@ -65,7 +65,7 @@ class StartedAcademy:
     def programs(self) -> dict[str, ProgramState]:
         """Those that run as long as the academy does."""
         try:
-            found = Supervisor(self.home.sockets / "supervisor.sock").processes()
+            found = Supervisor(self.home.supervisor_socket).processes()
         except CapabilityError:
             return {}
         return {name: state for name, state in found.items() if name != EVALUATIONS}

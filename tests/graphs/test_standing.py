@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from graphs.fleet import local_fleet
 from memory import audit
 from memory.audit_heads import new_key_pair
 from memory.database import Database
@@ -25,7 +26,6 @@ from tests.graphs.test_healer import (
     start_healer,
     supervised,
 )
-from tools.adapters.local import LocalInfrastructure
 from tools.autonomy import standing_approvals
 from tools.catalogue import build_operations
 
@@ -46,9 +46,7 @@ async def academy(tmp_path: Path, control_url: str, control_db: Database) -> Aca
 async def give(academy: Academy) -> str:
     """A person approves restarting catalog-1 in advance."""
     home = academy.settings.paths
-    fleet = LocalInfrastructure(
-        home.fleet_file, home.path, home.run / "ports.json", home.sockets / "supervisor.sock"
-    ).fleet()
+    fleet = local_fleet(home).fleet()
     async with academy.database.unit_of_work() as session:
         given = await standing_approvals.give(
             session,

@@ -55,7 +55,7 @@ class SupervisedFleet:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.supervisor = Supervisor(home.sockets / "supervisor.sock")
+        self.supervisor = Supervisor(home.supervisor_socket)
         self.programs = tuple(f"{n}-{i}" for n in NAMES for i in range(1, MOST_REPLICAS + 1))
         self.ports: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,7 +120,7 @@ class SupervisedFleet:
             Unavailable: a program doesn't come up.
         """
         ports = {name: self.ports[name] for name in drawn.replicas}
-        (self.home.run / "ports.json").write_text(json.dumps(ports), encoding="utf-8")
+        self.home.ports_file.write_text(json.dumps(ports), encoding="utf-8")
         self.home.fleet_file.write_text(describe(drawn), encoding="utf-8")
         for name in drawn.replicas:
             self.supervisor.start(name)
