@@ -34,7 +34,6 @@ from memory.ids import new_id
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
 from tools.catalogue import build_operations
 from tools.kit.clock import Clock, SystemClock
-from tools.kit.digest import digest
 from tools.kit.errors import Unavailable
 
 LEASE = "evaluation-worker"
@@ -263,10 +262,9 @@ def world_folder() -> Iterator[Path]:
 
 def _model(settings: Settings) -> tuple[str, str]:
     """Name of the model and digest of what it is told, as the runtime computes them."""
-    from agents.healer import agent as healer
-    from graphs.runtime import mode_of
+    from graphs.runtime import mode_of, told_to_specialists
 
-    return mode_of(settings), digest({healer.NAME: healer.manual()})
+    return mode_of(settings), told_to_specialists()
 
 
 async def main(idle: float) -> int:

@@ -18,7 +18,7 @@ from tools.kit.clock import Clock
 from tools.kit.storable import storable
 
 FLUSH_SECONDS = 0.08
-"""Longest a word waits for the next one before it is stored: below what an eye notices."""
+"""Words that come closer together than this are stored together: below what an eye notices."""
 BATCH = 64
 """Events stored in one transaction at most."""
 RESULT_CHARACTERS = 2_000
@@ -41,12 +41,13 @@ class EventWriter:
 
     async def emit(self, type_: str, **data: Any) -> None:
         """Add one event; stored at once, or with those that follow within `FLUSH_SECONDS`."""
-        self._add(type_, **data)
+        self.add(type_, **data)
         waited = time.monotonic() - self._flushed
         if waited >= FLUSH_SECONDS or len(self._buffer) >= BATCH:
             await self.flush()
 
-    def _add(self, type_: str, **data: Any) -> None:
+    def add(self, type_: str, **data: Any) -> None:
+        """Add one event that is stored with the next."""
         event = NewEvent(type=type_, data=storable(data), at=self._clock.now())
         last = self._buffer[-1] if self._buffer else None
         if last is not None and _continues(event, last):
@@ -131,7 +132,7 @@ class EventWriter:
     async def _end(
         self, state: EndState, outcome: dict[str, Any], approval_ids: Sequence[str] = ()
     ) -> None:
-        self._add(
+        self.add(
             "RUN_FINISHED",
             threadId=self._claimed.thread_id,
             runId=self._claimed.id,
@@ -146,7 +147,7 @@ class EventWriter:
 
     async def fail(self, message: str, code: str) -> None:
         """The turn ends without an answer, and says why."""
-        self._add("RUN_ERROR", message=message, code=code, **self._usage())
+        self.add("RUN_ERROR", message=message, code=code, **self._usage())
         async with self._tenant.unit_of_work() as session:
             await self._store(session)
             await runs.end_run(session, self._claimed, "failed", clock=self._clock, error=message)
@@ -185,7 +186,7 @@ class Speech:
         if not delta:
             return
         if not self._text:
-            await self._writer.emit("TEXT_MESSAGE_START", messageId=self._id, role="assistant")
+            self._writer.add("TEXT_MESSAGE_START", messageId=self._id, role="assistant")
         self._text += delta
         await self._writer.emit("TEXT_MESSAGE_CONTENT", messageId=self._id, delta=delta)
 

@@ -1,7 +1,6 @@
 """Composes where the gate gets its evidence from: suites, fingerprints, files and stored trials."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from graphs.settings import Settings
@@ -9,7 +8,6 @@ from memory.database import Database
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
 from tools.autonomy.fingerprint import SuiteLock, Surroundings
 from tools.kit.clock import Clock
-from tools.kit.digest import digest
 from tools.kit.errors import Invalid
 from tools.kit.infrastructure import Infrastructure
 
@@ -47,11 +45,12 @@ def stored_evidence(
     clock: Clock,
     *,
     model: str = "",
-    instructions: Mapping[str, str] | None = None,
+    instructions: str = "",
 ) -> StoredEvidence:
     """The evidence of the academy that *settings* name.
 
-    *model* and *instructions* (specialist to text) count where a model decides.
+    *model* (its name) and *instructions* (a digest of what the specialists are told) count where a
+    model decides.
     """
     home = settings.paths
     return StoredEvidence(
@@ -61,7 +60,7 @@ def stored_evidence(
             adapter=type(infrastructure).__module__,
             suites=read_suites(),
             model=model,
-            instructions=digest(dict(instructions or {})),
+            instructions=instructions,
         ),
         infrastructure,
         clock,

@@ -30,6 +30,7 @@ from tools.autonomy.policy import AutonomyConfig
 from tools.catalogue import build_operations
 from tools.healing import toolset as healing_tools
 from tools.kit.clock import Clock, SystemClock
+from tools.kit.digest import digest
 from tools.kit.errors import Invalid
 from tools.kit.infrastructure import Infrastructure
 from tools.kit.operation import OperationContext
@@ -79,6 +80,11 @@ def mode_of(settings: Settings) -> str:
     return settings.model_name or EMBEDDED.name
 
 
+def told_to_specialists() -> str:
+    """Digest of the instructions under which a model decides on actions."""
+    return digest({healer.NAME: healer.manual()})
+
+
 @asynccontextmanager
 async def open_runtime(
     settings: Settings,
@@ -119,7 +125,7 @@ async def open_runtime(
             fleet,
             time,
             model=mode_of(settings),
-            instructions={healer.NAME: healer.manual()},
+            instructions=told_to_specialists(),
         )
         gatekeeper = Gatekeeping(
             databases.control,

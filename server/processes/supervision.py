@@ -104,7 +104,10 @@ class Supervision:
         return await asyncio.to_thread(self._client.processes)
 
     async def start(self, names: Iterable[str]) -> None:
-        """Ask for the start of programs, without waiting; one that can't be spawned is retried.
+        """Ask for the start of programs, without waiting.
+
+        One that can't be spawned is tried again by supervisord; one that is still being stopped
+        is left alone, and its state says so.
 
         Raises:
             Unavailable: supervisord can't be reached.

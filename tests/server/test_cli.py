@@ -3,8 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from graphs.settings import Home
@@ -314,5 +317,16 @@ def test_every_command_has_a_module_and_a_line_of_help() -> None:
 
     for name in [*cli.COMMANDS, "break"]:
         assert f"  {name} " in result.stdout
-        helped = CliRunner().invoke(cli.app, [name, "--help"])
-        assert "--json" in helped.stdout or name in ("autonomy", "db")
+    for words in _commands(typer.main.get_command(cli.app)):
+        helped = CliRunner().invoke(cli.app, [*words, "--help"])
+        assert "--json" in helped.stdout, f"academy {' '.join(words)}"
+
+
+def _commands(command: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command below *command*, those of groups within groups included."""
+    if not isinstance(command, TyperGroup):
+        yield before
+        return
+    context = typer.Context(command)
+    for name in command.list_commands(context):
+        yield from _commands(command.get_command(context, name), *before, name)
