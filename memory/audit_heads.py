@@ -6,7 +6,6 @@ rest, `previous` is the SHA-256 of the line before, so that no line can be taken
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+
+from memory.line_files import append_line, set_torn_aside
 
 LAST_LINES_BYTES = 4096
 """More than one line takes (about 400 bytes), read from the end of the file."""
@@ -58,22 +59,7 @@ class HeadsFile:
 
         A line is written and flushed whole before it counts, so a fragment never was a head.
         """
-        if not self.path.exists():
-            return ""
-        content = self.path.read_bytes()
-        whole, _, fragment = content.rpartition(b"\n")
-        if not fragment:
-            return ""
-        kept = self.path.with_name(self.path.name + ".torn")
-        with kept.open("ab") as aside:
-            aside.write(fragment + b"\n")
-            aside.flush()
-            os.fsync(aside.fileno())
-        with self.path.open("r+b") as file:
-            file.truncate(len(whole) + 1 if whole else 0)
-            file.flush()
-            os.fsync(file.fileno())
-        return fragment.decode(errors="replace")
+        return set_torn_aside(self.path, self.path.with_name(self.path.name + ".torn"))
 
     def last_text(self) -> str:
         """The last line as it stands, empty for a new file."""
@@ -89,11 +75,7 @@ class HeadsFile:
 
     def append(self, line: str) -> None:
         """Write one line and wait until it is on disk."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self.path.open("ab") as file:
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, line)
 
 
 def new_key_pair() -> tuple[bytes, bytes]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import structlog
 
+from memory.line_files import append_line, set_torn_aside
 from tools.autonomy.standing_folder import replace
 from tools.autonomy.standing_seal import Seal, Unsealed
 
@@ -107,7 +108,8 @@ class Journal:
             OSError: the file exists and can't be read.
         """
         bad: list[Bad] = []
-        if torn := self._set_torn_aside():
+        if torn := set_torn_aside(self.path, self.folder / TORN):
+            log.error("journal.torn_line", file=str(self.path), kept=TORN)
             bad.append(
                 Bad(0, "its last line was torn by a crash and is set aside", torn, harmless=True)
             )
@@ -145,7 +147,7 @@ class Journal:
             separators=(",", ":"),
             allow_nan=False,
         )
-        self._write(text)
+        append_line(self.path, text)
         line = Line(seq + 1, at, kind, dict(body), _digest(text))
         base = head or _Head(0, FIRST, 0, FIRST)
         self._write_head(_Head(line.seq, line.digest, base.base_seq, base.base_digest))
@@ -249,39 +251,6 @@ class Journal:
             "base_digest": head.base_digest,
         }
         replace(self.folder, HEAD, json.dumps(self._seal.close(content)).encode())
-
-    def _write(self, text: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = not self.path.exists()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        with os.fdopen(os.open(self.path, flags, 0o600), "ab") as file:
-            file.write(text.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if fresh:
-            handle = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-
-    def _set_torn_aside(self) -> str:
-        if not self.path.exists():
-            return ""
-        content = self.path.read_bytes()
-        whole, _, fragment = content.rpartition(b"\n")
-        if not fragment:
-            return ""
-        with (self.folder / TORN).open("ab") as aside:
-            aside.write(fragment + b"\n")
-            aside.flush()
-            os.fsync(aside.fileno())
-        with self.path.open("r+b") as file:
-            file.truncate(len(whole) + 1 if whole else 0)
-            file.flush()
-            os.fsync(file.fileno())
-        log.error("journal.torn_line", file=str(self.path), kept=TORN)
-        return fragment.decode(errors="replace")
 
 
 def _kept_name(at: datetime) -> str:
