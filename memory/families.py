@@ -56,6 +56,6 @@ class Family:
 
 
 FAMILIES = {
-    "control": Family("control", (Control.metadata, Shared.metadata), lowest=1, highest=99),
-    "tenant": Family("tenant", (Tenant.metadata, Shared.metadata), lowest=1, highest=99),
+    "control": Family("control", (Control.metadata, Shared.metadata), lowest=4, highest=99),
+    "tenant": Family("tenant", (Tenant.metadata, Shared.metadata), lowest=2, highest=99),
 }

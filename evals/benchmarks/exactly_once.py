@@ -4,19 +4,22 @@ Real processes walk the product's own road (gatekeeper, ledger, driver, PostgreS
 end themselves with SIGKILL just before, inside (all written, nothing committed) and just after each
 step of ask, permit, intent, apply, verify, record and undo, and of a repair under a standing permit
 while the store is away (journal line, half of it, its head, permit file, replay). Some are killed
-from outside at any moment, and in every other run the process that recovers dies too. Then a last
-process recovers. The world counts: an entry in a book of lines that only ever grows, or the starts
-of a supervised program. The store is real and the machine survives: power cuts are not tried.
+from outside at any moment, some restarts between stop and start, and in half of the runs the
+process that recovers dies too. Then a last process recovers. The world counts: an entry in a book
+of lines that only ever grows, or the starts of a supervised program. The store is real and the
+machine survives: power cuts are not tried.
 
 Judged by the world: the effect stands once, was undone once, isn't there and the record says so, or
 a person was called. Twice is an effect, an undo or an action more than that; lost is a record that
-doesn't say what the world shows, or a run nobody ended.
+doesn't say what the world shows, or a run nobody ended. A restart cut between stop and start has to
+be completed, once, whoever dies on the way.
 
 Controls: the same effect in a plain LangGraph graph with PostgreSQL checkpoints, `beside` its
 interrupt in one node, and `apart` in a node of its own.
 """
 
 import asyncio
+import itertools
 import random
 import tempfile
 import time
@@ -29,10 +32,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evals.benchmarks.exactly_once_parts.fate import AFTER, BEFORE, INSIDE
 from evals.benchmarks.exactly_once_parts.fleet import ClerkFleet
-from evals.benchmarks.exactly_once_parts.judging import ENDINGS, LOST, TWICE
+from evals.benchmarks.exactly_once_parts.judging import ENDINGS, LOST, ONCE, TWICE
 from evals.benchmarks.exactly_once_parts.lanes import (
     BOOKS,
+    CUT,
+    RESTART,
     SCENARIOS,
     STYLES,
     Actor,
@@ -54,6 +60,10 @@ LANES = 2
 CLERKS = 3
 MOMENTS = 6
 """One run of this many is killed from outside, at any moment."""
+CUTS = 5
+"""One run of this many is a restart killed between stop and start."""
+HALVES = ("after stop", "before start")
+"""Where: the old process may still be ending, or has ended."""
 LATE = 0.9
 """Part of a rehearsal's time within which such a kill falls, so that few come too late."""
 
@@ -80,9 +90,12 @@ def measure(*, runs: int = 330, seed: int = 1, lanes: int = LANES) -> dict[str, 
                 "effects_with_nobody_killed": unharmed,
             }
         chains = [asyncio.run(_chain(lane)) for lane in made]
+    cut = [one for one in played if one.round.scenario == CUT and one.killed]
     ours = _summary(played) | {
         "killed_in_recovery": sum(one.killed_again for one in played),
-        "replicas_left_stopped": sum(one.down for one in played),
+        "restarts_cut_in_half": len(cut),
+        "completed_once": sum(one.ending == ONCE for one in cut),
+        "replicas_left_stopped": sum(one.left.down for one in played),
         "audit_rows": sum(report.rows for report in chains),
         "audit_problems": [report.problem for report in chains if not report.ok],
     }
@@ -99,6 +112,18 @@ def measure(*, runs: int = 330, seed: int = 1, lanes: int = LANES) -> dict[str, 
             ),
             bar("effects or undos done twice", ours["twice"], "= 0", holds=ours["twice"] == 0),
             bar("runs lost", ours["lost"], "= 0", holds=ours["lost"] == 0),
+            bar(
+                "restarts killed between stop and start that were completed, once",
+                ours["completed_once"],
+                f"= {len(cut)}",
+                holds=ours["completed_once"] == len(cut) > 0,
+            ),
+            bar(
+                "replicas left stopped",
+                ours["replicas_left_stopped"],
+                "= 0",
+                holds=ours["replicas_left_stopped"] == 0,
+            ),
             bar(
                 "audit chains that verify",
                 len(chains) - len(ours["audit_problems"]),
@@ -131,8 +156,9 @@ def describe(result: dict[str, Any]) -> str:
         lines.append(f"  {name}, effects with nobody killed: {unharmed}")
     lines.append(
         f"  audit chain: {ours['audit_rows']} rows, "
-        f"{'; '.join(ours['audit_problems']) or 'intact'}; replicas that a restart cut in half "
-        f"left stopped, and said so: {ours['replicas_left_stopped']}"
+        f"{'; '.join(ours['audit_problems']) or 'intact'}; of {ours['restarts_cut_in_half']} "
+        f"restarts killed between stop and start {ours['completed_once']} were completed, once; "
+        f"replicas left stopped: {ours['replicas_left_stopped']}"
     )
     lines += [f"  FAULT {fault}" for fault in ours["faults"]]
     return "\n".join(lines)
@@ -167,18 +193,25 @@ def _planned(
         took[scenario] = time.monotonic() - began
         passed, effects[scenario] = told["passed"], told["effects"]
         boundaries += [(scenario, boundary) for boundary in passed]
-        again[scenario] = [*passed, "before observe", "after observe"]
+        recovers = ("take over", "observe")
+        again[scenario] = [
+            *passed,
+            *(f"{at} {step}" for at in (BEFORE, INSIDE, AFTER) for step in recovers),
+        ]
     draw.shuffle(boundaries)
+    strikes = itertools.cycle(boundaries)
     rounds = []
     for number in range(1, runs + 1):
-        if number % MOMENTS == 0:
+        if number % CUTS == 0 and RESTART in scenarios:
+            scenario, strike, after_s = CUT, draw.choice(HALVES), None
+        elif number % MOMENTS == 0:
             scenario = scenarios[number // MOMENTS % len(scenarios)]
             strike, after_s = None, draw.uniform(0, took[scenario] * LATE)
         else:
-            scenario, strike = boundaries[(number - number // MOMENTS) % len(boundaries)]
-            after_s = None
-        twice = draw.choice(again[scenario]) if number % 2 else None
-        rounds.append(Round(number, scenario, strike, after_s, twice))
+            (scenario, strike), after_s = next(strikes), None
+        dies_again = draw.random() < 1 / 2
+        twice = draw.choice(again[RESTART if scenario == CUT else scenario])
+        rounds.append(Round(number, scenario, strike, after_s, twice if dies_again else None))
     return rounds, effects
 
 

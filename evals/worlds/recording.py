@@ -151,7 +151,7 @@ class RecordingFleet:
     async def restart(self, replica: ReplicaSpec, *, expected_pid: int | None) -> int:
         """Replace the replica's process; counted, whoever asks."""
         facts = self.facts[replica.name]
-        if facts.pid != expected_pid:
+        if facts.pid not in (None, expected_pid):
             raise Conflict(f"{replica.name} no longer runs as {expected_pid}.")
         self.restarts[f"{replica.service}/{replica.name}"] += 1
         self.hung.discard(replica.name)

@@ -79,6 +79,10 @@ class Action(Shared):
     """What `undo` did: `{"ok", "text"}`."""
     note: Mapped[str]
     """Why it ended without a check, in a sentence: denied, expired, withdrawn, failed, stuck."""
+    driver: Mapped[str | None]
+    """The drive that has it now (`tools.kit.leases`); None where nobody has."""
+    lease_expires_at: Mapped[datetime | None]
+    """Until when, by this database's own clock; the driver renews it."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -11,6 +11,7 @@ from evals.benchmarks.exactly_once_parts.judging import (
     TWICE,
     UNDONE,
     Left,
+    cut_ending,
     ending,
     graph_ending,
 )
@@ -38,10 +39,19 @@ def left(**values: object) -> Left:
         (left(state="stuck"), LOST),
         (left(listed=False), LOST),
         (left(problem="signal 9"), LOST),
+        (left(done=0, state="failed", note="It did not happen.", down=True), LOST),
+        (left(done=0, state="stuck", note="It was done in part.", down=True), CALLED),
     ],
 )
 def test_the_judge_believes_the_world_before_the_record(found: Left, verdict: str) -> None:
     assert ending(found) == verdict
+
+
+def test_a_restart_cut_in_half_ends_well_only_where_it_was_completed() -> None:
+    assert cut_ending(left()) == ONCE
+    assert cut_ending(left(done=2)) == TWICE
+    assert cut_ending(left(done=0, state="failed", note="It did not happen.")) == LOST
+    assert cut_ending(left(done=0, state="stuck", note="It was done in part.", down=True)) == LOST
 
 
 def test_a_graph_that_did_it_twice_is_found_out_whatever_it_says() -> None:
@@ -58,6 +68,7 @@ def test_killed_processes_leave_one_effect_or_say_so() -> None:
     held = {bar["what"]: bar["holds"] for bar in result["bars"]}
 
     assert ours["killed"] >= 5
+    assert ours["restarts_cut_in_half"] == ours["completed_once"] == 1
     assert held.pop("runs whose process was killed") is False, "6 runs are no proof"
     assert all(held.values()), exactly_once.describe(result)
     assert ours["audit_rows"] > 0

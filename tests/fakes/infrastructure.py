@@ -154,7 +154,7 @@ class FakeInfrastructure:
 
     async def restart(self, replica: ReplicaSpec, *, expected_pid: int | None) -> int:
         """A fresh process, well unless `heals` is off."""
-        if self.replicas[replica.name].facts.pid != expected_pid:
+        if self.replicas[replica.name].facts.pid not in (None, expected_pid):
             raise Conflict(f"{replica.name} is another process now.")
         self.restarted.append(replica.name)
         return self.start(replica.name, answer=OK if self.heals else TIMEOUT)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.fakes.turning import Crash
-from tools.autonomy.states import AT_WORK, require_arrow
+from tools.autonomy.states import AT_WORK, WAITING, require_arrow
 from tools.kit.errors import Conflict, NotFound
-from tools.kit.ledger import Purpose
+from tools.kit.leases import is_gone
+from tools.kit.ledger import Purpose, Superseded
 from tools.kit.operation import Check, Plan
 
 
@@ -47,6 +48,10 @@ class Notebook:
     deaths: Deaths
     permits: set[tuple[str, Purpose]]
     history: list[str] = field(default_factory=list)
+    leases: dict[str, str] = field(default_factory=dict)
+    """Who has which action."""
+    run_out: set[str] = field(default_factory=set)
+    """Holders whose lease has run out."""
 
     async def read(self, action_id: str) -> Noted:
         self.deaths.step()
@@ -54,7 +59,7 @@ class Notebook:
             raise NotFound(f"There is no action {action_id}.")
         return self.pages[action_id]
 
-    async def begin(self, action_id: str, purpose: Purpose) -> Noted:
+    async def begin(self, action_id: str, purpose: Purpose, holder: str) -> Noted:
         self.deaths.step()
         action = self.pages[action_id]
         if action.state != {"apply": "permitted", "undo": "verified"}[purpose]:
@@ -63,14 +68,29 @@ class Notebook:
             raise Conflict(f"{action_id} has no permit to {purpose}.")
         self.permits.remove((action_id, purpose))
         self._store(action, {"apply": "intended", "undo": "undoing"}[purpose])
+        self.leases[action_id] = holder
         self.deaths.step()
         return self.pages[action_id]
+
+    async def take_over(self, action_id: str, holder: str) -> Noted:
+        self.deaths.step()
+        if not self._may_be_taken(action_id):
+            raise Conflict(f"Somebody is driving {action_id}.")
+        self.leases[action_id] = holder
+        self.deaths.step()
+        return self.pages[action_id]
+
+    async def renew(self, action_id: str, holder: str) -> None:
+        if self.leases.get(action_id) != holder:
+            raise Superseded(f"Somebody else has taken {action_id} over.")
+        self.run_out.discard(holder)
 
     async def record(
         self,
         action_id: str,
         state: str,
         *,
+        holder: str,
         effect: dict[str, Any] | None = None,
         check: Check | None = None,
         undo: Check | None = None,
@@ -78,6 +98,8 @@ class Notebook:
     ) -> Noted:
         self.deaths.step()
         action = self.pages[action_id]
+        if action.state not in WAITING and self.leases.get(action_id) != holder:
+            raise Superseded(f"Somebody else has taken {action_id} over.")
         if effect is not None:
             action = replace(action, effect=effect)
         self._store(replace(action, note=note or action.note), state)
@@ -86,10 +108,15 @@ class Notebook:
 
     async def interrupted(self, executor: str) -> Sequence[Noted]:
         self.deaths.step()
-        return [action for action in self.pages.values() if action.state in AT_WORK]
+        begun = [action for action in self.pages.values() if action.state in AT_WORK]
+        return [action for action in begun if self._may_be_taken(action.id)]
 
     async def ready(self, executor: str) -> Sequence[tuple[str, Purpose]]:
         return sorted(self.permits)
+
+    def _may_be_taken(self, action_id: str) -> bool:
+        holder = self.leases[action_id]
+        return holder in self.run_out or is_gone(holder)
 
     def _store(self, action: Noted, state: str) -> None:
         require_arrow(action.id, action.state, state)

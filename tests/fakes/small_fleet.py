@@ -88,7 +88,7 @@ class SmallFleet:
 
     async def restart(self, replica: ReplicaSpec, *, expected_pid: int | None) -> int:
         facts = self.facts[replica.name]
-        if facts.pid != expected_pid:
+        if facts.pid not in (None, expected_pid):
             raise Conflict(f"{replica.name} no longer runs as {expected_pid}.")
         self.restarted.append(replica.name)
         self.hung.discard(replica.name)

@@ -4,7 +4,9 @@ import asyncio
 import time
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
@@ -31,6 +33,18 @@ async def set_revision(url: str, revision: str) -> None:
     async with database.unit_of_work() as session:
         await session.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
     await database.dispose()
+
+
+async def go_back(database: Database, family: Family, revision: str) -> None:
+    """Take back the revisions after *revision*."""
+
+    def run(connection: Connection) -> None:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(family.folder).replace("%", "%%"))
+        command.downgrade(config, revision)
+
+    async with database.unit_of_work() as session:
+        await (await session.connection()).run_sync(run)
 
 
 async def names_on_server(url: str) -> set[str]:
@@ -103,7 +117,7 @@ async def test_a_database_newer_than_the_range_is_refused_before_anything_change
     message = str(refusal.value)
     assert read_url(fresh_url).database in message
     assert "revision 0100" in message
-    assert "0001 to 0099" in message
+    assert f"{FAMILIES['control'].lowest:04d} to 0099" in message
     assert "restore a backup" in message
     assert await names_on_server(fresh_url) == before
     assert not (await status(fresh_url))[0].ok
@@ -161,7 +175,10 @@ async def test_a_missing_tenant_database_is_reported_and_the_rest_goes_on(
                 created_at=clock.now(),
             )
         )
-    await set_revision(tenant_db.url, "0001")
+    await go_back(tenant_db, FAMILIES["tenant"], "0001")
+    assert not {entry.name: entry for entry in await status(databases.control.url)}[
+        tenant_db.name
+    ].ok
 
     lines = await upgrade(databases.control.url)
     found = {entry.name: entry for entry in await status(databases.control.url)}
@@ -198,6 +215,25 @@ async def test_revisions_make_exactly_the_tables_the_code_declares(
         found = await (await session.connection()).run_sync(differences)
 
     assert found == [], "write a revision: python -m memory.revisions MESSAGE"
+
+
+@pytest.mark.parametrize(("name", "before"), [("control", "0003"), ("tenant", "0001")])
+async def test_leases_of_actions_can_be_taken_back_and_made_again(
+    control_db: Database, tenant_db: Database, name: str, before: str
+) -> None:
+    database = control_db if name == "control" else tenant_db
+
+    async def columns() -> set[str]:
+        async with database.unit_of_work() as session:
+            found = await session.scalars(
+                text("SELECT column_name FROM information_schema.columns WHERE table_name='action'")
+            )
+            return {"driver", "lease_expires_at"} & set(found)
+
+    await go_back(database, FAMILIES[name], before)
+    assert await columns() == set()
+    await upgrade(control_db.url)
+    assert await columns() == {"driver", "lease_expires_at"}
 
 
 async def test_an_interrupted_revision_leaves_the_database_as_it_was(

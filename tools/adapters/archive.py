@@ -7,12 +7,13 @@ complete, and before the first original goes. Everything here blocks: call it in
 
 import contextlib
 import errno
+import fcntl
 import gzip
 import hashlib
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Literal, cast
 
@@ -25,6 +26,7 @@ from tools.adapters.archive_record import (
     keep_record,
     observe_archive,
     read_archive,
+    unrecorded,
 )
 from tools.adapters.restore import RestoreReport, restore_archive
 from tools.adapters.rooted import parent_of, sync_folder
@@ -37,6 +39,7 @@ __all__ = [
     "LeftFile",
     "PlannedFile",
     "RestoreReport",
+    "discard_unrecorded",
     "observe_archive",
     "plan_archive",
     "read_archive",
@@ -59,7 +62,7 @@ def write_archive(
     """Archive the planned files under *key*, then remove their originals; idempotent under *key*.
 
     A file that changed since the plan is left and reported. Called again after a crash it begins
-    anew before the record, and goes on removing after it.
+    anew before the record, and goes on removing after it; called while it still runs, it waits.
 
     Args:
         plan: from `plan_archive`.
@@ -74,18 +77,48 @@ def write_archive(
             stands.
     """
     check_key(key)
-    record = read_archive(destination, key)
-    if record is None:
+    with contextlib.ExitStack() as stack:
         try:
             destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-            record = _write(plan, destination, key, compress=compress, reached=reached)
+            stack.enter_context(_alone(destination))
         except OSError as error:
-            _partial(destination, key).unlink(missing_ok=True)
             raise _no_archive(destination, plan, error) from error
-    if not record.finished:
-        record = _remove_originals(record, destination, plan)
-        reached("removed")
+        record = read_archive(destination, key)
+        if record is None:
+            try:
+                record = _write(plan, destination, key, compress=compress, reached=reached)
+            except OSError as error:
+                discard_unrecorded(destination, key)
+                raise _no_archive(destination, plan, error) from error
+        if not record.finished:
+            record = _remove_originals(record, destination, plan)
+            reached("removed")
     return record
+
+
+def discard_unrecorded(destination: Path, key: str) -> None:
+    """Remove what a crash left of an archive that has no record; every original still stands.
+
+    Raises:
+        Unavailable: there is a record that can't be read.
+        OSError: it can't be removed.
+    """
+    if read_archive(destination, key) is None:
+        for path in unrecorded(destination, key):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(destination: Path) -> Iterator[None]:
+    """Wait for whoever writes an archive here: a call that was given up goes on in its thread."""
+    file = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Where a folder can't be locked (NFS), the read-back alone finds a second writer.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 class _Reader:

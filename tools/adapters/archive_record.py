@@ -67,20 +67,30 @@ def read_archive(destination: Path, key: str) -> ArchiveRecord | None:
         raise Unavailable(f"The archive's record {path} can't be read: {error}.") from error
 
 
-def observe_archive(destination: Path, key: str) -> Literal["done", "not_done", "unknown"]:
+def observe_archive(
+    destination: Path, key: str
+) -> Literal["done", "not_done", "half_done", "unknown"]:
     """Whether the archive of *key* was made, from the files alone.
 
-    `done` from the record on, even when a crash left some originals: they are in the archive too,
-    `verify` measures what was freed, and a restore puts back what went. `unknown` where a record
-    stands without its exact archive.
+    `half_done` where a crash left an archive without its record, or originals that the record says
+    should go: `write_archive` under the same key does the rest. `unknown` where a record stands
+    without its exact archive.
     """
     try:
         record = read_archive(destination, key)
         if record is None:
-            return "not_done"
-        return "done" if file_sha256(Path(record.path)) == record.sha256 else "unknown"
+            begun = any(path.exists() for path in unrecorded(destination, key))
+            return "half_done" if begun else "not_done"
+        if file_sha256(Path(record.path)) != record.sha256:
+            return "unknown"
+        return "done" if record.finished else "half_done"
     except (Unavailable, OSError):
         return "unknown"
+
+
+def unrecorded(destination: Path, key: str) -> list[Path]:
+    """Where an archive of *key* may lie before its record is written: being written, or whole."""
+    return [destination / f"{key}{ending}" for ending in (".tar.partial", ".tar", ".tar.gz")]
 
 
 def file_sha256(path: Path) -> str:

@@ -147,10 +147,11 @@ class LocalInfrastructure:
     async def restart(self, replica: ReplicaSpec, *, expected_pid: int | None) -> int:
         """Stop (killing what won't) and start one replica; answers the new pid.
 
-        *expected_pid* None means: it must not be running.
+        *expected_pid* is the only process it may stop; None means that it may stop none. One that
+        is gone already, such as after a restart that was cut in half, is only replaced.
 
         Raises:
-            Conflict: the replica no longer runs as *expected_pid*.
+            Conflict: the replica runs as another process.
             Forbidden: it is one of the academy's own programs that may not be restarted.
             NotFound: the fleet or the supervisor has no such replica.
             Unavailable: the supervisor can't be reached or the program didn't start.

@@ -28,6 +28,7 @@ _BAD_EXIT = "Bad exit code"
 """Begins what supervisord says of an end whose exit status it gives as well."""
 _BAD_NAME, _NO_FILE, _NOT_EXECUTABLE, _ABNORMAL, _SPAWN_ERROR = 10, 20, 21, 40, 50
 _ALREADY_STARTED, _NOT_RUNNING, _SHUTDOWN_STATE = 60, 70, 6
+_ENDED = ("STOPPED", "EXITED", "FATAL")
 
 
 @dataclass(frozen=True)
@@ -172,25 +173,28 @@ class Supervisor:
 
         Args:
             name: the program.
-            expected_pid: the process it must run as; None for a program that doesn't run.
+            expected_pid: the only process it may stop; None for a program that doesn't run. One
+                that is gone already is only replaced.
             grace: seconds before a kill; 0 for a frozen process, which can't end by itself.
             deadline: seconds until the program must run again.
 
         Raises:
-            Conflict: it runs as another process, or doesn't run.
+            Conflict: it runs as another process.
             NotFound: unknown program.
             Unavailable: it didn't stop or start in time, or supervisord can't be reached.
         """
         began = time.monotonic()
         before = self.process(name)
-        if before.pid != expected_pid:
+        if before.pid not in (None, expected_pid):
             raise Conflict(
                 f"{name} {_runs_as(before.pid)}, not as {_pid_words(expected_pid)}: "
                 "it has changed since this was planned."
             )
-        self.stop(name)
+        if before.state not in _ENDED:
+            # What has ended isn't stopped again: it might have been started since we looked.
+            self.stop(name)
         killed = False
-        while (now := self.process(name)).state not in ("STOPPED", "EXITED", "FATAL"):
+        while (now := self.process(name)).state not in _ENDED:
             waited = time.monotonic() - began
             if waited > deadline:
                 raise Unavailable(f"{name} did not stop within {deadline:.0f} s ({now.state}).")
@@ -199,7 +203,7 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         self.start(name)
         while (now := self.process(name)).state != "RUNNING":
-            if now.state in ("FATAL", "EXITED", "STOPPED", "UNKNOWN"):
+            if now.state in (*_ENDED, "UNKNOWN"):
                 raise Unavailable(f"{name} was started and ended at once: {now.ending}.")
             if time.monotonic() - began > deadline:
                 raise Unavailable(

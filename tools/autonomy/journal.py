@@ -147,7 +147,7 @@ class Journal:
             separators=(",", ":"),
             allow_nan=False,
         )
-        append_line(self.path, text)
+        self._write(text)
         line = Line(seq + 1, at, kind, dict(body), _digest(text))
         base = head or _Head(0, FIRST, 0, FIRST)
         self._write_head(_Head(line.seq, line.digest, base.base_seq, base.base_digest))
@@ -242,6 +242,9 @@ class Journal:
             return None, f"its head can't be trusted: {why}"
         except (ValueError, KeyError, TypeError):
             return None, "its head can't be read"
+
+    def _write(self, text: str) -> None:
+        append_line(self.path, text)
 
     def _write_head(self, head: _Head) -> None:
         content = {

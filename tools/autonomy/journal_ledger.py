@@ -2,6 +2,9 @@
 
 An action lives in memory until it begins. Its first line carries all of it together with the permit
 it uses up, and is on disk before the effect; each later step is one more line.
+
+Nothing is leased here: the journal is of one home on one machine, and the file lock on the target,
+which every driver of that home holds, ends with its process.
 """
 
 import asyncio
@@ -87,7 +90,7 @@ class JournalLedger:
             return prepared.recorded()
         raise NotFound(f"There is no action {action_id}.")
 
-    async def begin(self, action_id: str, purpose: Purpose) -> RecordedAction:
+    async def begin(self, action_id: str, purpose: Purpose, holder: str) -> RecordedAction:
         """Use up the permit and tell the intent, in one line.
 
         Raises:
@@ -99,11 +102,23 @@ class JournalLedger:
             raise Conflict("Without the database nothing is undone on request.")
         return await asyncio.to_thread(self._begin, action_id)
 
+    async def take_over(self, action_id: str, holder: str) -> RecordedAction:
+        """The action as it stands: who holds the file lock on its target has it.
+
+        Raises:
+            NotFound: there is no such action.
+        """
+        return await self.read(action_id)
+
+    async def renew(self, action_id: str, holder: str) -> None:
+        """Nothing runs out here."""
+
     async def record(
         self,
         action_id: str,
         state: str,
         *,
+        holder: str,
         effect: dict[str, Any] | None = None,
         check: Check | None = None,
         undo: Check | None = None,

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from memory import audit
 from memory.database import Database
 from memory.tables.autonomy import Action
+from tools.autonomy.lease_repository import LeaseRepository
 from tools.autonomy.live_record import FAILED, withdraw_autonomy
 from tools.autonomy.records import (
     STOPPING,
@@ -20,11 +21,12 @@ from tools.autonomy.records import (
     withdraw_rest,
 )
 from tools.autonomy.repository import AutonomyRepository
-from tools.autonomy.states import WAITING
+from tools.autonomy.states import AT_WORK, WAITING
 from tools.autonomy.wording import held_text
 from tools.kit.clock import Clock
 from tools.kit.errors import Conflict, NotFound
-from tools.kit.ledger import Purpose
+from tools.kit.leases import is_gone
+from tools.kit.ledger import Purpose, Superseded
 from tools.kit.operation import Check, Plan
 
 log = structlog.get_logger(__name__)
@@ -81,8 +83,8 @@ class ActionLedger:
         async with self._database.unit_of_work() as session:
             return recorded(_found(await AutonomyRepository(session).action(action_id), action_id))
 
-    async def begin(self, action_id: str, purpose: Purpose) -> RecordedAction:
-        """Consume the permit and record the intent together.
+    async def begin(self, action_id: str, purpose: Purpose, holder: str) -> RecordedAction:
+        """Consume the permit, record the intent and lease the action to *holder*, together.
 
         Raises:
             NotFound: there is no such action.
@@ -90,7 +92,7 @@ class ActionLedger:
                 after the permit was given (then it is withdrawn and the audit log says so).
         """
         try:
-            result, tampered = await self._begin(action_id, purpose, self._clock.now())
+            result, tampered = await self._begin(action_id, purpose, holder, self._clock.now())
         except IntegrityError:
             # Another action was opened on the target between our look and our write.
             raise Conflict(f"The target of {action_id} was taken at this moment.") from None
@@ -99,7 +101,7 @@ class ActionLedger:
         return result
 
     async def _begin(
-        self, action_id: str, purpose: Purpose, at: datetime
+        self, action_id: str, purpose: Purpose, holder: str, at: datetime
     ) -> tuple[RecordedAction, str]:
         """The action with its intent recorded, or why it counts as tampered with."""
         async with self._database.unit_of_work() as session:
@@ -128,13 +130,50 @@ class ActionLedger:
             executor = f"engine:{action.executor}"
             body = {"purpose": purpose, "permit": valid.id}
             await move(session, action, INTENT[purpose], at=at, actor=executor, body=body)
+            await LeaseRepository(session).lease(action_id, holder)
             return recorded(action), ""
+
+    async def take_over(self, action_id: str, holder: str) -> RecordedAction:
+        """Lease a half-done action to *holder*, as its driver is gone or its lease ran out.
+
+        Raises:
+            NotFound: there is no such action.
+            Conflict: somebody is driving it, or it has ended.
+        """
+        async with self._database.unit_of_work() as session:
+            leases = LeaseRepository(session)
+            action = _found(
+                await AutonomyRepository(session).action(action_id, lock=True), action_id
+            )
+            if action.state not in AT_WORK:
+                raise Conflict(f"{action_id} is {action.state}; nothing of it is left to be done.")
+            if not _may_be_taken(action, ran_out=await leases.ran_out(action_id)):
+                raise Conflict(
+                    f"Somebody is acting on {action.target} at this moment; ask again when they "
+                    "are done.",
+                    target=action.target,
+                )
+            await leases.lease(action_id, holder)
+            before, taken = action.driver, recorded(action)
+        log.info("action.taken_over", action=action_id, state=taken.state, before=before)
+        return taken
+
+    async def renew(self, action_id: str, holder: str) -> None:
+        """Lease the action to *holder* for longer.
+
+        Raises:
+            Superseded: it is no longer leased to *holder*.
+        """
+        async with self._database.unit_of_work() as session:
+            if not await LeaseRepository(session).renew(action_id, holder):
+                raise Superseded(f"Somebody else has taken {action_id} over.")
 
     async def record(
         self,
         action_id: str,
         state: str,
         *,
+        holder: str,
         effect: dict[str, Any] | None = None,
         check: Check | None = None,
         undo: Check | None = None,
@@ -142,34 +181,56 @@ class ActionLedger:
     ) -> RecordedAction:
         """Move the action to *state* with its audit row; a failure withdraws what came after it.
 
+        Of a driver that lost its lease only an audit row is kept, which says what it saw.
+
         Raises:
             NotFound: there is no such action.
+            Superseded: the action was begun, and isn't leased to *holder* (any more).
             Conflict: no arrow leads there from where it stands.
         """
         at = self._clock.now()
+        said = {
+            "effect": effect,
+            "check": check.model_dump(mode="json") if check else None,
+            "undo": undo.model_dump(mode="json") if undo else None,
+        }
+        body = {name: audit.storable(part) for name, part in said.items() if part is not None}
+        note = audit.storable(note)
         async with self._database.unit_of_work() as session:
             repository = AutonomyRepository(session)
             action = _found(await repository.action(action_id, lock=True), action_id)
-            later = await repository.later_siblings(action) if state in STOPPING else []
-            body: dict[str, Any] = {}
-            if effect is not None:
-                action.effect = body["effect"] = audit.storable(effect)
-            if check is not None:
-                action.check = body["check"] = audit.storable(check.model_dump(mode="json"))
-            if undo is not None:
-                action.undo = body["undo"] = audit.storable(undo.model_dump(mode="json"))
             executor = f"engine:{action.executor}"
-            note = audit.storable(note)
-            await move(session, action, state, at=at, actor=executor, note=note, body=body)
-            if state in FAILED:
-                await withdraw_autonomy(session, action, at)
-            await withdraw_rest(session, action, later, at=at, actor=executor)
-            return recorded(action)
+            if superseded := action.state not in WAITING and action.driver != holder:
+                late = {"wanted": state, "stands": action.state, "note": note, **body}
+                kind = "action.superseded"
+                await audit.append(
+                    session, at=at, actor=executor, kind=kind, subject=action_id, body=late
+                )
+            else:
+                later = await repository.later_siblings(action) if state in STOPPING else []
+                for name, part in body.items():
+                    setattr(action, name, part)
+                if state not in AT_WORK:
+                    action.driver = action.lease_expires_at = None
+                await move(session, action, state, at=at, actor=executor, note=note, body=body)
+                if state in FAILED:
+                    await withdraw_autonomy(session, action, at)
+                await withdraw_rest(session, action, later, at=at, actor=executor)
+            result = recorded(action)
+        if superseded:
+            log.error("action.superseded", action=action_id, wanted=state, stands=result.state)
+            raise Superseded(
+                f"Somebody else has taken {action_id} over and it is {result.state}; that it was "
+                f"to become {state} stands in the audit log alone.",
+                state=result.state,
+            )
+        return result
 
     async def interrupted(self, executor: str) -> Sequence[RecordedAction]:
-        """Actions of *executor* that somebody began and hasn't ended."""
+        """Actions of *executor* begun and not ended, whose driver is gone or lost its lease."""
         async with self._database.unit_of_work() as session:
-            return [recorded(a) for a in await AutonomyRepository(session).interrupted(executor)]
+            rows = await LeaseRepository(session).begun(executor)
+            return [recorded(action) for action, out in rows if _may_be_taken(action, ran_out=out)]
 
     async def ready(self, executor: str) -> Sequence[tuple[str, Purpose]]:
         """Permitted work of *executor* in order: action id and purpose."""
@@ -221,6 +282,11 @@ async def _require_turn(repository: AutonomyRepository, action: Action) -> None:
             f"{before.state}.",
             action_id=before.id,
         )
+
+
+def _may_be_taken(action: Action, *, ran_out: bool) -> bool:
+    """Whether nobody drives a half-done action, as far as its lease and this machine tell."""
+    return ran_out or action.driver is None or is_gone(action.driver)
 
 
 def _found(action: Action | None, action_id: str) -> Action:

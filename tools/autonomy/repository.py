@@ -25,7 +25,7 @@ from memory.tables.healing import Incident
 from memory.tables.identity import Person
 from memory.tables.leases import Lease
 from tools.autonomy.policy import CHANGE_FREEZE
-from tools.autonomy.states import AT_WORK, WAITING
+from tools.autonomy.states import WAITING
 from tools.autonomy.usage import AT_WORK_COUNT, DAY, HOUR, USAGE, Usage
 from tools.kit.ledger import Purpose
 
@@ -125,11 +125,6 @@ class AutonomyRepository:
         return await self._all(
             select(Action).where(Action.target.in_(targets), Action.state.in_(OPEN_STATES))
         )
-
-    async def interrupted(self, executor: str) -> Sequence[Action]:
-        """Begun and not ended, oldest first."""
-        query = select(Action).where(Action.executor == executor, Action.state.in_(AT_WORK))
-        return await self._all(query.order_by(Action.updated_at, Action.position))
 
     async def ready(self, executor: str, now: datetime) -> Sequence[tuple[Action, Permit]]:
         """Permitted, with a valid permit, and every earlier action of the approval verified."""

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from tools.adapters.archive import (
     ArchivePlan,
+    discard_unrecorded,
     observe_archive,
     plan_archive,
     read_archive,
@@ -145,6 +146,9 @@ class ArchiveOldData(Operation[ArchiveArguments]):
     ) -> dict[str, Any]:
         """Write and read back the archive under *key*, then remove the originals.
 
+        Done again after a crash it begins anew before the archive's record, and after it removes
+        what is left; what was freed is then measured from the plan on.
+
         Raises:
             Conflict: the planned files have changed; nothing was moved.
             Unavailable: no room or no right to write; every original stands.
@@ -155,16 +159,18 @@ class ArchiveOldData(Operation[ArchiveArguments]):
         found = await self._look(service, _cutoff(plan))
         made = await asyncio.to_thread(read_archive, self._folder, key)
         if made is None and found.digest != plan.state.get("digest"):
+            await asyncio.to_thread(discard_unrecorded, self._folder, key)
             raise Conflict(f"The old files of {service.name} have changed since the plan.")
         record = await asyncio.to_thread(
             write_archive, found, self._folder, key, compress=found.same_filesystem
         )
-        return {**record.summary(), "free_before": before.free_bytes}
+        free = before.free_bytes if made is None else plan.state["free_bytes"]
+        return {**record.summary(), "free_before": free}
 
     async def observe(
         self, context: OperationContext, arguments: ArchiveArguments, plan: Plan, key: str
     ) -> Observation:
-        """Done once the archive's record stands beside the exact archive."""
+        """Done once the archive's record stands beside the exact archive and says so."""
         return await asyncio.to_thread(observe_archive, self._folder, key)
 
     async def verify(

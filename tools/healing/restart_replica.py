@@ -1,7 +1,8 @@
 """The operation `healing.restart_replica`: stop one replica, kill it if it won't, start it again.
 
 Bound to one run of one process: where another process has taken its place since the plan, nothing
-happens. A restart can't be undone, and says so beforehand.
+happens. One that was cut between stop and start is half done, and doing it again only starts. A
+restart can't be undone, and says so beforehand.
 """
 
 from dataclasses import asdict
@@ -148,7 +149,7 @@ class RestartReplica(Operation[RestartArguments]):
     async def apply(
         self, context: OperationContext, arguments: RestartArguments, plan: Plan, key: str
     ) -> dict[str, Any]:
-        """Stop the planned process and start another one; answers both pids.
+        """Stop the planned process, where it still runs, and start another one; answers both pids.
 
         Raises:
             Conflict: another process has taken its place.
@@ -156,25 +157,35 @@ class RestartReplica(Operation[RestartArguments]):
         """
         _, replica = find(context.infrastructure, arguments)
         old = plan.state.get("pid")
+        planned, now = _planned(plan), identity(await _facts(context, replica))
+        if now is not None and (planned is None or not planned.same(now)):
+            raise Conflict(
+                f"{replica.name} {_is(now)}, not as planned: when planned it {_was(planned)}."
+            )
         new = await context.infrastructure.restart(replica, expected_pid=old)
         return {"old_pid": old, "new_pid": new}
 
     async def observe(
         self, context: OperationContext, arguments: RestartArguments, plan: Plan, key: str
     ) -> Observation:
-        """Done when the planned process is gone and one that started later runs."""
+        """Done when the planned process is gone and one that started later runs.
+
+        Half done when it is gone, or told to end, and none runs: it was cut between stop and start.
+        """
         _, replica = find(context.infrastructure, arguments)
         try:
             facts = await _facts(context, replica)
         except Unavailable:
             return "unknown"
-        now = identity(facts)
+        now, planned = identity(facts), _planned(plan)
         if now is None:
-            # Nothing runs: a restart that got half way has not been done, and nobody finishes it.
-            return "not_done" if facts.status in ("stopped", "fatal") else "unknown"
-        planned = _planned(plan)
+            if facts.status not in ("stopped", "fatal"):
+                return "unknown"
+            # A stop also ends the supervisor's own attempts to start what failed.
+            given_up = plan.state.get("status") == "backoff" and facts.status == "stopped"
+            return "half_done" if planned is not None or given_up else "not_done"
         if planned is not None and planned.same(now):
-            return "not_done"
+            return "half_done" if facts.status == "stopped" else "not_done"
         if facts.status != "running" or facts.started_at is None:
             return "unknown"
         return "done" if facts.started_at > _earliest(plan) else "unknown"

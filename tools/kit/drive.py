@@ -2,8 +2,10 @@
 
 - The planned-on state is checked at the moment of effect; where it changed, nothing happens and the
   permit stays unused.
-- Permit and intent are committed together before the effect, the outcome after it.
-- After a crash the world is asked (`observe`): neither `apply` nor `undo` is ever called again for
+- Permit, intent and a lease on the action are committed together before the effect, the outcome
+  after it and only under that lease (`tools/kit/leases.py`).
+- After a crash the world is asked (`observe`). Only an effect that it shows to be half done is
+  completed, by `apply` under the same key; otherwise neither `apply` nor `undo` is called again for
   an intent that was recorded.
 - An effect that did not help is undone where it can be; where it can't, a person is called.
 """
@@ -20,6 +22,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from tools.kit.errors import CapabilityError, Conflict, Unavailable
+from tools.kit.leases import Hold, driving
 from tools.kit.ledger import DrivenAction, Ledger, Purpose
 from tools.kit.locks import held
 from tools.kit.operation import Check, Observation, Operation, OperationContext
@@ -71,27 +74,29 @@ class Driver:
 
         Raises:
             NotFound: there is no such action.
-            Conflict: no valid permit, not its turn, or its target is being acted upon.
+            Conflict: no valid permit, not its turn, its target is being acted upon, or somebody
+                else took the action over meanwhile.
             Unavailable: the planned-on state couldn't be looked at; nothing has happened.
         """
         action = await self.ledger.read(action_id)
         if _has_ended(action, purpose):
             return action
-        with held(self.locks, action.target):
-            action = await self.ledger.read(action_id)
-            if _has_ended(action, purpose):
-                return action
-            if action.state in HALF_DONE:
-                return await self._settle(action)
-            if purpose == "undo":
-                return await self._undo(await self.ledger.begin(action_id, "undo"))
-            return await self._apply(action)
+        with held(self.locks, action.target), driving() as holder:
+            async with Hold(self.ledger, action_id, holder, self.timer) as hold:
+                action = await self.ledger.read(action_id)
+                if _has_ended(action, purpose):
+                    return action
+                if action.state in HALF_DONE:
+                    return await self._settle(hold, await hold.take_over())
+                if purpose == "undo":
+                    return await self._undo(hold, await hold.begin("undo"))
+                return await self._apply(hold, action)
 
     async def recover(self, executor: str) -> Sequence[DrivenAction]:
         """Settle every action of *executor* that a dead process left half done; repeats none.
 
-        One that somebody on this machine is driving is left to them. One that can't be settled now
-        stays as it is, is logged, and is met again by the next call.
+        One that somebody is driving, here or on another machine, is left to them. One that can't
+        be settled now stays as it is, is logged, and is met again by the next call.
         """
         settled = []
         for action in await self.ledger.interrupted(executor):
@@ -103,20 +108,31 @@ class Driver:
                 log.warning("action.not_settled", action=action.id, why=error.message)
         return settled
 
-    async def _apply(self, action: DrivenAction) -> DrivenAction:
+    async def _apply(self, hold: Hold, action: DrivenAction) -> DrivenAction:
         if action.state == "permitted":
             still = await self._still_true(action)
             if not still.ok:
-                return await self.ledger.record(action.id, "withdrawn", note=still.text)
-        action = await self.ledger.begin(action.id, "apply")
+                return await hold.record("withdrawn", note=still.text)
+        action = await hold.begin("apply")
+        return await self._effect(hold, action)
+
+    async def _effect(
+        self, hold: Hold, action: DrivenAction, *, completes: str = ""
+    ) -> DrivenAction:
+        """Call `apply`; *completes* says why, where it is to complete a half-done effect."""
         operation, arguments = self._resolve(action)
+        await hold.require()
         try:
             effect = await operation.apply(self.context, arguments, action.plan, action.id)
         except Exception as error:
             log.warning("action.apply_raised", action=action.id, why=_sentence(error))
-            return await self._after_unknown(action, _sentence(error))
-        action = await self.ledger.record(action.id, "applied", effect=effect)
-        return await self._verify(action)
+            return await self._after_unknown(
+                hold, action, _sentence(error), may_complete=not completes
+            )
+        if completes:
+            effect = {**effect, "completed_after": completes}
+        action = await hold.record("applied", effect=effect)
+        return await self._verify(hold, action)
 
     async def _still_true(self, action: DrivenAction) -> Check:
         try:
@@ -127,45 +143,56 @@ class Driver:
         except Exception as error:
             return Check(ok=False, text=f"The state it was planned on can't be told: {error}")
 
-    async def _settle(self, action: DrivenAction) -> DrivenAction:
-        """Go on with an action whose driver died in the middle."""
+    async def _settle(self, hold: Hold, action: DrivenAction) -> DrivenAction:
+        """Go on with an action whose driver died in the middle, under a hold of our own."""
         try:
             self._resolve(action)
         except Conflict as changed:
-            return await self.ledger.record(action.id, "stuck", note=changed.message)
+            return await hold.record("stuck", note=changed.message)
         if action.state == "intended":
-            return await self._after_unknown(action, "the process that applied it ended")
+            return await self._after_unknown(hold, action, "the process that applied it ended")
         if action.state == "applied":
-            return await self._verify(action)
+            return await self._verify(hold, action)
         if action.state == "not_helped":
-            return await self._take_back(action)
+            return await self._take_back(hold, action)
         found = await self._observe(action)
         if found == "not_done":
             done = Check(
                 ok=True, text="The undo was interrupted; looked at afterwards, it is done."
             )
-            return await self.ledger.record(action.id, "undone", undo=done)
+            return await hold.record("undone", undo=done)
         if found == "done":
             left = Check(ok=False, text="The undo was interrupted and the effect still stands.")
-            return await self.ledger.record(action.id, "escalated", undo=left, note=left.text)
-        return await self.ledger.record(
-            action.id,
+            return await hold.record("escalated", undo=left, note=left.text)
+        if found == "half_done":
+            left = Check(ok=False, text="The undo was interrupted and is done in part.")
+            return await hold.record("escalated", undo=left, note=left.text)
+        return await hold.record(
             "stuck",
             note="The undo was interrupted, and whether it happened can't be told from the world.",
         )
 
-    async def _after_unknown(self, action: DrivenAction, why: str) -> DrivenAction:
-        """An effect that may or may not have happened: ask the world."""
+    async def _after_unknown(
+        self, hold: Hold, action: DrivenAction, why: str, *, may_complete: bool = True
+    ) -> DrivenAction:
+        """An effect that may or may not have happened: ask the world.
+
+        One that is half done is completed, once; where that fails too, a person is called.
+        """
         found = await self._observe(action)
-        if found == "done":
-            action = await self.ledger.record(action.id, "applied", effect={"observed_after": why})
-            return await self._verify(action)
-        if found == "not_done":
-            return await self.ledger.record(
-                action.id, "failed", note=f"The effect did not happen: {why}."
+        if found == "half_done" and may_complete:
+            log.warning("action.half_done", action=action.id, why=why)
+            return await self._effect(hold, action, completes=why)
+        if found == "half_done":
+            return await hold.record(
+                "stuck", note=f"It was done in part and can't be completed: {why}."
             )
-        return await self.ledger.record(
-            action.id,
+        if found == "done":
+            action = await hold.record("applied", effect={"observed_after": why})
+            return await self._verify(hold, action)
+        if found == "not_done":
+            return await hold.record("failed", note=f"The effect did not happen: {why}.")
+        return await hold.record(
             "stuck",
             note=f"Whether the effect happened can't be told from the world ({why}).",
         )
@@ -184,11 +211,11 @@ class Driver:
                 return found
             await self.pause(self.poll.total_seconds())
 
-    async def _verify(self, action: DrivenAction) -> DrivenAction:
+    async def _verify(self, hold: Hold, action: DrivenAction) -> DrivenAction:
         check = await self._checked(action)
         if check.ok:
-            return await self.ledger.record(action.id, "verified", check=check)
-        return await self._take_back(await self.ledger.record(action.id, "not_helped", check=check))
+            return await hold.record("verified", check=check)
+        return await self._take_back(hold, await hold.record("not_helped", check=check))
 
     async def _checked(self, action: DrivenAction) -> Check:
         """The first check that holds, or the last one made within the operation's time."""
@@ -209,15 +236,15 @@ class Driver:
                 return check
             await self.pause(self.poll.total_seconds())
 
-    async def _take_back(self, action: DrivenAction) -> DrivenAction:
+    async def _take_back(self, hold: Hold, action: DrivenAction) -> DrivenAction:
         operation = self.operations[action.operation]
         if operation.reversibility not in UNDOABLE:
-            return await self.ledger.record(
-                action.id, "escalated", note="It did not help and there is nothing to undo."
+            return await hold.record(
+                "escalated", note="It did not help and there is nothing to undo."
             )
-        return await self._undo(await self.ledger.record(action.id, "undoing"))
+        return await self._undo(hold, await hold.record("undoing"))
 
-    async def _undo(self, action: DrivenAction) -> DrivenAction:
+    async def _undo(self, hold: Hold, action: DrivenAction) -> DrivenAction:
         operation, arguments = self._resolve(action)
         try:
             undo = await operation.undo(
@@ -226,8 +253,8 @@ class Driver:
         except Exception as error:
             undo = Check(ok=False, text=f"The undo failed: {_sentence(error)}")
         if undo.ok:
-            return await self.ledger.record(action.id, "undone", undo=undo)
-        return await self.ledger.record(action.id, "escalated", undo=undo, note=undo.text)
+            return await hold.record("undone", undo=undo)
+        return await hold.record("escalated", undo=undo, note=undo.text)
 
     def _resolve(self, action: DrivenAction) -> tuple[Operation[Any], BaseModel]:
         operation = self.operations.get(action.operation)

@@ -127,8 +127,11 @@ class Infrastructure(Protocol):
     async def restart(self, replica: ReplicaSpec, *, expected_pid: int | None) -> int:
         """Stop (killing what won't) and start one replica; answers the new pid.
 
+        *expected_pid* is the only process it may stop; None means that it may stop none. One that
+        is gone already is only replaced.
+
         Raises:
-            Conflict: the replica no longer runs as *expected_pid*.
+            Conflict: the replica runs as another process.
             Unavailable: the supervisor can't be reached or the program didn't start.
         """
         ...

@@ -1,7 +1,8 @@
 """The shape of a gated effect: six functions, driven by `tools/kit/drive.py`, never by their room.
 
 No effect happens outside `apply` and `undo`. `apply` is idempotent under the action's id; `observe`
-answers from the world alone, so that a crash between effect and record can be told from none.
+answers from the world alone, so that a crash between effect and record can be told from none, and
+one in the middle of an effect from both.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +19,9 @@ from tools.kit.plain import one_line
 
 Risk = Literal["low", "medium", "high", "critical"]
 Reversibility = Literal["exact", "compensating", "nothing_to_undo", "irreversible"]
-Observation = Literal["done", "not_done", "unknown"]
+Observation = Literal["done", "not_done", "half_done", "unknown"]
+"""What the world says of an effect. `half_done`: begun and not completed, and `apply` under the
+same key completes it without doing any part of it twice."""
 
 
 class Value(BaseModel):
@@ -128,7 +131,11 @@ class Operation(ABC, Generic[A]):
     async def apply(
         self, context: OperationContext, arguments: A, plan: Plan, key: str
     ) -> dict[str, Any]:
-        """The effect, idempotent under *key*; answers what `verify` and `undo` need."""
+        """The effect, idempotent under *key*; answers what `verify` and `undo` need.
+
+        Called once for an intent, and again only where `observe` answers `half_done`: then it does
+        what is missing.
+        """
 
     @abstractmethod
     async def observe(

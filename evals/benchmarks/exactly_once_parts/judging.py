@@ -26,6 +26,8 @@ class Left:
     """Actions the one request became: more than one is a request done again."""
     listed: bool = True
     """Whether the person finds it in the list."""
+    down: bool = False
+    """Whether a replica that ran before doesn't run."""
     problem: str = ""
     """What kept the last process from ending."""
 
@@ -34,11 +36,14 @@ def ending(left: Left) -> str:
     """Which of `ENDINGS` it is.
 
     Twice is an effect or an undo done again, or a request that became two actions. Lost is a record
-    that doesn't say what the world shows, or a run that nobody ended.
+    that doesn't say what the world shows, such as one that tells nobody of a stopped replica, or a
+    run that nobody ended.
     """
     if left.done > 1 or left.undone > 1 or left.actions > 1:
         return TWICE
     if left.problem or not left.listed:
+        return LOST
+    if left.down and left.state not in PERSON_CALLED:
         return LOST
     stands = left.done - left.undone
     if left.state == "verified" and stands == 1:
@@ -50,6 +55,12 @@ def ending(left: Left) -> str:
     if left.state in PERSON_CALLED and left.note:
         return CALLED
     return LOST
+
+
+def cut_ending(left: Left) -> str:
+    """The same of a restart killed between stop and start: only a completed one has ended well."""
+    found = ending(left)
+    return found if found in (ONCE, TWICE) else LOST
 
 
 def graph_ending(left: Left) -> str:

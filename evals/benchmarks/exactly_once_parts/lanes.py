@@ -13,7 +13,7 @@ from typing import Any
 
 from evals.benchmarks.exactly_once_parts import ours, plain_graph
 from evals.benchmarks.exactly_once_parts.fleet import SERVICE, ClerkFleet
-from evals.benchmarks.exactly_once_parts.judging import Left, ending, graph_ending
+from evals.benchmarks.exactly_once_parts.judging import Left, cut_ending, ending, graph_ending
 from evals.worlds.book import Book, MakeEntry
 from evals.worlds.outpost import Outpost, RestartInBook
 from memory.database import Database
@@ -23,10 +23,13 @@ from tools.kit.clock import SystemClock
 
 HELPS, USELESS, TAKEN_BACK = "helps", "does not help", "undone by a person"
 RESTART, STORELESS = "restart", "store away"
+CUT = "restart cut in half"
+RESTARTS = (RESTART, CUT)
 BOOKS = (HELPS, USELESS, TAKEN_BACK)
 SCENARIOS = (*BOOKS, RESTART, STORELESS)
 """An entry that helps; one that doesn't and is undone by the driver; one a person has undone; the
-product's own restart of a replica; and an entry under a standing permit while the store is away."""
+product's own restart of a replica; and an entry under a standing permit while the store is away.
+`CUT` is a restart whose process dies between stop and start: only a completed one is good."""
 
 STYLES = ("beside", "apart")
 
@@ -55,8 +58,6 @@ class Played:
     killed_again: bool
     ending: str
     left: Left
-    down: bool = False
-    """Whether the replica of a restart was left stopped."""
 
     @property
     def boundary(self) -> str:
@@ -128,7 +129,7 @@ class Lane:
 
     def errand(self, name: str, round_: Round) -> ours.Errand:
         """What round *round_* asks of the product; opens its book, or sees that its clerk runs."""
-        if round_.scenario == RESTART:
+        if round_.scenario in RESTARTS:
             replica = self.fleet.names[round_.number % len(self.fleet.names)]
             self.fleet.make_ready(replica)
             return ours.Errand(
@@ -173,8 +174,9 @@ class Lane:
         again = self.actor.live(road, errand, strike=round_.again) if round_.again else None
         last = self.actor.live(road, errand)
         answer = last["answer"] or {}
-        down = round_.scenario == RESTART and self.fleet.supervisor.process(name).pid is None
-        if round_.scenario == RESTART and not down:
+        restarts = round_.scenario in RESTARTS
+        down = restarts and self.fleet.supervisor.process(name).pid is None
+        if restarts and not down:
             self.fleet.make_ready(name)
         done, undone = book.counts()
         if answer.get("state") == "stuck":
@@ -186,15 +188,15 @@ class Lane:
             note=answer.get("note", ""),
             actions=answer.get("actions", 0),
             listed=answer.get("listed", False),
+            down=down,
             problem=last["error"] or (f"signal {last['signal']}" if last["signal"] else ""),
         )
         return Played(
             round=round_,
             killed=first["signal"] == 9,
             killed_again=bool(again and again["signal"] == 9),
-            ending=ending(left),
+            ending=ending(left) if round_.scenario != CUT else cut_ending(left),
             left=left,
-            down=down,
         )
 
     def play_graph(self, round_: Round, style: str) -> Played:

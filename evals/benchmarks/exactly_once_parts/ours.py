@@ -73,10 +73,15 @@ class MortalGatekeeping(Gatekeeping):
         async with self.fate.around("ask"):
             return await super().propose(*given, **more)
 
-    async def begin(self, action_id: str, purpose: Purpose) -> RecordedAction:
+    async def begin(self, action_id: str, purpose: Purpose, holder: str) -> RecordedAction:
         """As the product's, between two boundaries."""
         async with self.fate.around("intent" if purpose == "apply" else "undo intent"):
-            return await super().begin(action_id, purpose)
+            return await super().begin(action_id, purpose, holder)
+
+    async def take_over(self, action_id: str, holder: str) -> RecordedAction:
+        """As the product's, between two boundaries."""
+        async with self.fate.around("take over"):
+            return await super().take_over(action_id, holder)
 
     async def record(self, action_id: str, state: str, **more: Any) -> RecordedAction:
         """As the product's, between two boundaries."""

@@ -110,7 +110,7 @@ async def driven_again(stage: Stage) -> None:
     await stage.drive()
     await stage.drive()
     await stage.drive(locks="elsewhere")
-    await stage.tried(stage.gatekeeper().begin(stage.action_id, "apply"))
+    await stage.tried(stage.gatekeeper().begin(stage.action_id, "apply", "anybody"))
 
 
 async def answered_again(stage: Stage) -> None:
@@ -124,7 +124,7 @@ async def permit_rewound(stage: Stage) -> None:
     await nothing(stage)
     await stage.change("UPDATE permit SET consumed_at = NULL WHERE action_id = :action")
     await stage.drive()
-    await stage.tried(stage.gatekeeper().begin(stage.action_id, "apply"))
+    await stage.tried(stage.gatekeeper().begin(stage.action_id, "apply", "anybody"))
 
 
 async def all_rewound(stage: Stage) -> None:

@@ -13,6 +13,7 @@ from evals.worlds.held_clock import HeldClock
 from evals.worlds.outpost import Outpost
 from memory.database import Database
 from tools.kit.errors import CapabilityError
+from tools.kit.leases import driving
 
 PROCESSES = 5
 READY_SECONDS = 120.0
@@ -68,11 +69,13 @@ async def undo(stage: Stage, number: int) -> None:
 
 async def _begin_and_apply(stage: Stage) -> None:
     gatekeeper = stage.gatekeeper()
-    action = await gatekeeper.begin(stage.action_id, "apply")
-    operation = gatekeeper.driver.operations[action.operation]
-    arguments = operation.arguments.model_validate(action.arguments)
-    effect = await operation.apply(gatekeeper.driver.context, arguments, action.plan, action.id)
-    await gatekeeper.record(action.id, "applied", effect=effect)
+    context = gatekeeper.driver.context
+    with driving() as holder:
+        action = await gatekeeper.begin(stage.action_id, "apply", holder)
+        operation = gatekeeper.driver.operations[action.operation]
+        arguments = operation.arguments.model_validate(action.arguments)
+        effect = await operation.apply(context, arguments, action.plan, action.id)
+        await gatekeeper.record(action.id, "applied", holder=holder, effect=effect)
 
 
 def race(prize: Prize, client: Client, clients: int) -> list[str]:

@@ -121,7 +121,7 @@ async def test_twenty_consumers_of_one_permit_get_it_once(desk: Desk) -> None:
     (action_id,) = await desk.permitted()
 
     begun = await asyncio.gather(
-        *(outcome_of(desk.gatekeeper.begin(action_id, "apply")) for _ in range(20))
+        *(outcome_of(desk.gatekeeper.begin(action_id, "apply", f"any:{n}")) for n in range(20))
     )
 
     assert sum(not isinstance(b, Exception) for b in begun) == 1

@@ -150,7 +150,7 @@ async def test_an_action_at_work_holds_the_replay_until_it_has_ended(outpost: Ou
     outpost.issue()
     readied = await outpost.ready()
     assert isinstance(readied, Readied)
-    await outpost.hands.ledger.begin(readied.action_id, "apply")
+    await outpost.hands.ledger.begin(readied.action_id, "apply", "any")
     assert await outpost.replay() == []
     assert outpost.hands.owes
     [settled] = await outpost.hands.recover()

@@ -117,7 +117,7 @@ async def test_an_illegal_step_is_refused_and_leaves_no_trace(desk: Desk) -> Non
 
     for state in ("verified", "applied", "undone", "planned", "nonsense"):
         with pytest.raises(Conflict, match="can't become"):
-            await desk.gatekeeper.record(action_id, state, effect={"x": 1})
+            await desk.gatekeeper.record(action_id, state, holder="any", effect={"x": 1})
 
     row = await desk.action(action_id)
     assert (row.state, row.effect) == ("permitted", None)

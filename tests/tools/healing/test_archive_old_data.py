@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.infrastructure import FakeInfrastructure, service
+from tests.fakes.turning import Crash
 from tools.adapters.disk import disk_facts
 from tools.healing.archive_old_data import ArchiveArguments, ArchiveOldData
 from tools.healing.policy import HealingPolicy
@@ -110,12 +112,59 @@ async def test_old_files_go_new_ones_stay_and_undo_is_byte_identical(world: Worl
     assert check.measured["free_after"] > check.measured["free_before"]
 
     assert await operation.apply(context, CATALOG, plan, "act-1") == effect | {
-        "free_before": check.measured["free_after"]
+        "free_before": plan.state["free_bytes"]
     }, "a second call under the same key does nothing more"
 
     undone = await operation.undo(context, CATALOG, plan, effect, "act-1")
     assert undone.ok
     assert world.photograph() == before
+
+
+async def test_what_a_crash_left_of_the_originals_goes_and_what_was_freed_is_all_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.photograph()
+    operation, context = world.operation, world.context
+    plan = await operation.plan(context, CATALOG)
+    unlink, left = os.unlink, [2]
+
+    def dies(*given: Any, **more: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Crash
+        unlink(*given, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", dies)
+        with pytest.raises(Crash):
+            await operation.apply(context, CATALOG, plan, "act-1")
+    assert len(world.photograph()) == len(before) - 2
+    assert await operation.observe(context, CATALOG, plan, "act-1") == "half_done"
+
+    effect = await operation.apply(context, CATALOG, plan, "act-1")
+
+    assert list(world.photograph()) == ["new.csv"]
+    assert await operation.observe(context, CATALOG, plan, "act-1") == "done"
+    check = await operation.verify(context, CATALOG, plan, effect)
+    assert check.ok
+    assert check.measured["free_before"] == plan.state["free_bytes"]
+    assert (await operation.undo(context, CATALOG, plan, effect, "act-1")).ok
+    assert world.photograph() == before
+
+
+async def test_an_archive_begun_on_files_that_changed_since_is_cleared_away(world: World) -> None:
+    operation, context = world.operation, world.context
+    plan = await operation.plan(context, CATALOG)
+    world.archive.mkdir(exist_ok=True)
+    (world.archive / "act-1.tar.partial").write_bytes(b"half of it")
+    assert await operation.observe(context, CATALOG, plan, "act-1") == "half_done"
+    world.write("deep/0/old.csv", b"other", days=30)
+
+    with pytest.raises(Conflict, match="changed since the plan"):
+        await operation.apply(context, CATALOG, plan, "act-1")
+
+    assert await operation.observe(context, CATALOG, plan, "act-1") == "not_done"
+    assert list(world.archive.iterdir()) == []
 
 
 async def test_a_filling_disk_is_not_archived_for_what_would_mend_nothing(world: World) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ async def test_observe_answers_from_the_world_alone(
     plan = await operation.plan(context, wanted())
     assert await operation.observe(context, wanted(), plan, "act-1") == "not_done"
     infrastructure.stop("catalog-1")
-    assert await operation.observe(context, wanted(), plan, "act-1") == "not_done"
+    assert await operation.observe(context, wanted(), plan, "act-1") == "half_done"
     clock.advance(seconds=3)
     infrastructure.start("catalog-1")
     assert await operation.observe(context, wanted(), plan, "act-1") == "done"
@@ -242,6 +243,59 @@ async def test_a_frozen_process_is_replaced_by_one_that_answers(
     assert "answers /healthz" in await holds(operation, context, wanted(), frozen)
     with pytest.raises(Conflict):
         await operation.apply(context, wanted(), frozen, "act-1")
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_restart_cut_between_stop_and_start_is_completed(
+    operation: RestartReplica, real: tuple[Supervised, OperationContext], ended: bool
+) -> None:
+    """The worker ignores being asked to end: nobody has killed it when its restarter dies."""
+    supervised, context = real
+    name, service = ("catalog-1", "catalog") if ended else ("worker-1", "worker")
+    old = supervised.wait_for(name, "RUNNING")
+    plan = await operation.plan(context, wanted(name, service))
+    supervised.supervisor.stop(name)
+    if ended:
+        supervised.wait_for(name, "STOPPED")
+    assert await operation.observe(context, wanted(name, service), plan, "act-1") == "half_done"
+
+    effect = await operation.apply(context, wanted(name, service), plan, "act-1")
+
+    new = supervised.wait_for(name, "RUNNING")
+    assert (effect["old_pid"], effect["new_pid"]) == (old, new)
+    assert new != old
+    assert await operation.observe(context, wanted(name, service), plan, "act-1") == "done"
+
+
+async def test_completing_a_restart_never_stops_a_process_that_started_since(
+    operation: RestartReplica,
+    context: OperationContext,
+    infrastructure: FakeInfrastructure,
+    clock: FakeClock,
+) -> None:
+    plan = await operation.plan(context, wanted())
+    infrastructure.stop("catalog-1")
+    clock.advance(seconds=3)
+    infrastructure.start("catalog-1")
+    # Its pid has come round again: the start time tells it from the planned one.
+    fresh = infrastructure.replicas["catalog-1"]
+    fresh.facts = replace(fresh.facts, pid=plan.state["pid"])
+
+    with pytest.raises(Conflict, match="not as planned"):
+        await operation.apply(context, wanted(), plan, "act-1")
+
+    assert infrastructure.restarted == []
+    assert await operation.observe(context, wanted(), plan, "act-1") == "done"
+
+
+async def test_what_did_not_run_before_is_not_half_restarted(
+    operation: RestartReplica, context: OperationContext, infrastructure: FakeInfrastructure
+) -> None:
+    infrastructure.stop("catalog-1")
+    plan = await operation.plan(context, wanted())
+    assert await operation.observe(context, wanted(), plan, "act-1") == "not_done"
+    retried = plan.model_copy(update={"state": {**plan.state, "status": "backoff"}})
+    assert await operation.observe(context, wanted(), retried, "act-1") == "half_done"
 
 
 async def test_a_worker_that_ignores_being_asked_to_end_is_killed_and_started(
