@@ -6,10 +6,11 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from sqlalchemy import URL, make_url, select, text
+from sqlalchemy import URL, Executable, Row, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -102,6 +103,8 @@ class Database:
             # No prepared statements: a pooler in transaction mode may sit in between.
             connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS},
         )
+        # A single statement is a transaction of its own; the pool is the same.
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._open = 0
         self._abandoned: set[asyncio.Task[None]] = set()
 
@@ -142,8 +145,7 @@ class Database:
             StoreUnavailable: the server can't be reached, stopped meanwhile, or is full. Whether
                 the last commit happened is then unknown only when the error came from the end.
         """
-        self._open += 1
-        try:
+        with self._in_use():
             async with AsyncSession(self._engine, expire_on_commit=False) as session:
                 try:
                     yield session
@@ -151,6 +153,22 @@ class Database:
                     await session.commit()
                     raise
                 await session.commit()
+
+    async def look(self, query: Executable, parameters: Mapping[str, Any]) -> Row[Any]:
+        """The one row that *query* answers; it changes nothing, so nothing is begun or committed.
+
+        Raises:
+            StoreUnavailable: the server can't be reached, stopped meanwhile, or is full.
+        """
+        with self._in_use():
+            async with self._single.connect() as connection:
+                return (await connection.execute(query, parameters)).one()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        self._open += 1
+        try:
+            yield
         except (DBAPIError, PoolTimeout) as error:
             translated = unavailable(error, self._url)
             if translated is None:

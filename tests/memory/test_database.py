@@ -33,6 +33,37 @@ async def test_a_unit_of_work_commits_at_its_end(control_db: Database, clock: Fa
         assert await session.scalar(select(func.count()).select_from(Person)) == 1
 
 
+async def test_a_look_reads_one_row_and_leaves_its_connection_fit_for_units_of_work(
+    control_url: str, clock: FakeClock
+) -> None:
+    database = Database(control_url, pool_size=1)
+
+    async def fail_half_way() -> None:
+        async with database.unit_of_work() as session:
+            session.add(person(clock))
+            await session.flush()
+            raise ZeroDivisionError
+
+    try:
+        row = await database.look(text("SELECT :n + 1 AS sum"), {"n": 2})
+        with pytest.raises(ZeroDivisionError):
+            await fail_half_way()
+        left = await database.look(text("SELECT count(*) FROM person"), {})
+    finally:
+        await database.dispose()
+
+    assert row.sum == 3
+    assert left[0] == 0
+    assert not database.busy
+
+
+async def test_a_look_at_a_database_that_is_gone_is_unavailable() -> None:
+    nowhere = Database("postgresql://nobody@127.0.0.1:1/none")
+
+    with pytest.raises(StoreUnavailable):
+        await nowhere.look(text("SELECT 1"), {})
+
+
 async def test_an_error_inside_leaves_nothing_behind(
     control_db: Database, clock: FakeClock
 ) -> None:

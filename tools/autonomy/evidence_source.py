@@ -1,17 +1,21 @@
 """The evidence on one action, recomputed from stored trials whenever they have changed."""
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import select, text
+import structlog
+from sqlalchemy import Row, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.database import Database
-from memory.tables.trials import Trial, Withdrawal
+from memory.errors import StoreError
+from memory.tables.trials import Trial
 from tools.autonomy.evidence import Evidence, weigh
 from tools.autonomy.fingerprint import (
     DecidedBy,
@@ -29,13 +33,29 @@ from tools.kit.errors import CapabilityError
 from tools.kit.infrastructure import Infrastructure
 from tools.kit.operation import Operation
 
-VERSIONS = text(
-    "SELECT count(*) AS count,"
-    " md5(coalesce(string_agg(ctid::text || xmin::text, ',' ORDER BY seq), '')) AS versions"
+log = structlog.get_logger(__name__)
+
+STORE_ERRORS = (StoreError, DBAPIError, OSError)
+"""What a store raises that is gone, broken or of another shape; anything else is our own fault."""
+LINES = "bit_xor(hashxidextended(xmin, hashtidextended(ctid, :seed)))"
+"""Hash over which versions of which rows there are, whatever their order.
+
+PostgreSQL gives each version of a row its own place and transaction, so that any write shows:
+nothing has to be in place for it, such as a trigger that could be switched off. *seed* is drawn by
+each process; nobody can look for rows that hash alike.
+"""
+STORED = text(
+    f"SELECT count(*) AS count, {LINES} AS lines,"  # noqa: S608 - a constant of ours
+    f" (SELECT {LINES} FROM pg_attribute WHERE attrelid = 'trial'::regclass) AS columns,"
+    " (SELECT coalesce(nullif(reason, ''), 'nobody wrote down why') FROM withdrawal"
+    "   WHERE operation = :operation AND fingerprint = :fingerprint) AS withdrawn"
     " FROM trial WHERE operation = :operation AND fingerprint = :fingerprint"
 )
-"""What tells whether any row was written since: PostgreSQL gives each version of a row its own
-place and transaction. Rows verified under one answer needn't be verified again under the same."""
+"""What tells whether any line was written since, and whether autonomy was taken back.
+
+Lines verified under one count and hashes needn't be verified again under the same. A column may be
+replaced by one with another content without a new version of any row, hence the table's columns.
+"""
 
 
 class EvidenceSource(Protocol):
@@ -123,6 +143,7 @@ class StoredEvidence:
         self._heads: tuple[Any, Heads] | None = None
         self._fingerprints: dict[tuple[Operation[Any], DecidedBy, str], Fingerprint] = {}
         self._weighed: dict[tuple[str, str], tuple[Any, Evidence]] = {}
+        self._seed = secrets.randbits(63)
 
     def fingerprint(self, operation: Operation[Any], decided_by: DecidedBy) -> Fingerprint:
         """The fingerprint of *operation* in this process and fleet.
@@ -151,26 +172,30 @@ class StoredEvidence:
         """What is known of *operation*, and whether *region* was covered; never raises."""
         try:
             under = await asyncio.to_thread(self.fingerprint, operation, decided_by)
+        except CapabilityError as error:
+            return EvidenceFacts(problem=f"what it would be about can't be told: {error.message}")
         except Exception as error:
-            return EvidenceFacts(problem=f"what it would be about can't be told: {error}")
+            log.exception("evidence.fingerprint_failed", operation=operation.name)
+            return EvidenceFacts(
+                problem=f"what it would be about can't be told: {_internal(error)}"
+            )
         try:
-            async with self._control.unit_of_work() as session:
-                evidence = await self.weighed(session, operation, under.digest)
-                withdrawn = await session.get(Withdrawal, (operation.name, under.digest))
-        except Untrustworthy as error:
-            return EvidenceFacts(fingerprint=under.digest, problem=str(error))
-        except Exception as error:
+            evidence, withdrawn = await self._stored(operation, under.digest)
             return EvidenceFacts(
                 fingerprint=under.digest,
-                problem=f"the store did not answer ({type(error).__name__})",
+                evidence=evidence,
+                covered=evidence.covers(region),
+                withdrawn=withdrawn,
+                now=self._clock.now(),
             )
-        return EvidenceFacts(
-            fingerprint=under.digest,
-            evidence=evidence,
-            covered=evidence.covers(region),
-            withdrawn=withdrawn.reason if withdrawn else "",
-            now=self._clock.now(),
-        )
+        except Untrustworthy as error:
+            problem = str(error)
+        except STORE_ERRORS as error:
+            problem = f"the store did not answer ({type(error).__name__})"
+        except Exception as error:
+            log.exception("evidence.judging_failed", operation=operation.name)
+            problem = f"it couldn't be judged because of {_internal(error)}"
+        return EvidenceFacts(fingerprint=under.digest, problem=problem)
 
     def parts(self, operation: Operation[Any]) -> dict[str, str]:
         """What the fingerprint of *operation* is made of when an engine decides; never raises."""
@@ -191,25 +216,49 @@ class StoredEvidence:
         Raises:
             Untrustworthy: what is stored doesn't verify.
         """
-        now = self._clock.now()
+        stored = (await session.execute(STORED, self._named(operation, under))).one()
+        known = self._known(operation, under, stored)
+        return known or await self._verified(session, operation, under, stored)
+
+    async def _stored(self, operation: Operation[Any], under: str) -> tuple[Evidence, str]:
+        """The verdict, and why autonomy was taken back (empty where it wasn't)."""
+        stored = await self._control.look(STORED, self._named(operation, under))
+        evidence = self._known(operation, under, stored)
+        if evidence is None:
+            async with self._control.unit_of_work() as session:
+                evidence = await self._verified(session, operation, under, stored)
+        return evidence, stored.withdrawn or ""
+
+    def _named(self, operation: Operation[Any], under: str) -> dict[str, Any]:
+        return {"operation": operation.name, "fingerprint": under, "seed": self._seed}
+
+    def _version(self, operation: Operation[Any], stored: Row[Any]) -> tuple[Any, ...]:
+        """What a verdict rests on; reads the heads where their files changed."""
         self._heads = self._files.read(self._heads)
-        named = {"operation": operation.name, "fingerprint": under}
-        count, versions = (await session.execute(VERSIONS, named)).one()
         suite = self.surroundings.suite_of(operation.name)
-        version = (self._heads[0], versions, suite.digest if suite else "")
+        lines = stored.count, stored.lines, stored.columns
+        return self._heads[0], lines, suite.digest if suite else ""
+
+    def _known(self, operation: Operation[Any], under: str, stored: Row[Any]) -> Evidence | None:
+        """The verdict on what is stored, where exactly that was verified before."""
         known = self._weighed.get((operation.name, under))
-        if known is not None and known[0] == version:
-            return known[1]
-        rows = (
-            (await session.scalars(select(Trial).filter_by(**named).order_by(Trial.seq))).all()
-            if count
-            else []
-        )
+        if known is None or known[0] != self._version(operation, stored):
+            return None
+        return known[1]
+
+    async def _verified(
+        self, session: AsyncSession, operation: Operation[Any], under: str, stored: Row[Any]
+    ) -> Evidence:
+        now = self._clock.now()
+        version = self._version(operation, stored)
+        assert self._heads is not None
+        query = select(Trial).filter_by(operation=operation.name, fingerprint=under)
+        rows = (await session.scalars(query.order_by(Trial.seq))).all()
         end = self._heads[1].end(operation.name, under)
-        facts = verified(rows, end, self._files.key(), now)
+        suite = self.surroundings.suite_of(operation.name)
         evidence = weigh(
             operation.risk,
-            facts,
+            verified(rows, end, self._files.key(), now),
             suite.operations[operation.name] if suite else {},
             suite.injection.get(operation.name, ()) if suite else (),
         )
@@ -217,6 +266,11 @@ class StoredEvidence:
         if not _running(rows, now):
             self._weighed[operation.name, under] = (version, evidence)
         return evidence
+
+
+def _internal(error: Exception) -> str:
+    """An error of our own, for people; the log has the rest."""
+    return f"an internal error ({type(error).__name__})"
 
 
 def _running(rows: Sequence[Trial], now: datetime) -> bool:

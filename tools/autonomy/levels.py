@@ -9,6 +9,7 @@ from memory.tables.autonomy import Freeze
 from tools.autonomy import policy
 from tools.autonomy.evidence_repository import EvidenceRepository
 from tools.autonomy.evidence_source import EvidenceSource
+from tools.autonomy.fingerprint import SuiteLock
 from tools.autonomy.gate import EvidenceFacts, Level, level, never_alone
 from tools.autonomy.repository import AutonomyRepository
 from tools.autonomy.schemas import CaseView, OperationDetail, OperationView, RegionView
@@ -32,7 +33,13 @@ async def list_operations(
     repository = AutonomyRepository(session)
     frozen = await repository.freezes()
     return [
-        await _view(repository, operation, frozen, evidence)
+        await _view(
+            repository,
+            operation,
+            frozen,
+            await evidence.about(operation, {}, "engine"),
+            evidence.suite_of(operation),
+        )
         for _, operation in sorted(operations.items())
     ]
 
@@ -58,13 +65,13 @@ async def get_operation(
     repository = AutonomyRepository(session)
     frozen = await repository.freezes(name)
     facts = await evidence.about(operation, {}, "engine")
-    view = await _view(repository, operation, frozen, evidence)
+    suite = evidence.suite_of(operation)
+    view = await _view(repository, operation, frozen, facts, suite)
     parts = evidence.parts(operation)
     about = EvidenceRepository(session)
     tried = [one for one in await about.tried(name) if one.fingerprint != facts.fingerprint]
     last = tried[-1].parts if tried and not view.trials else parts
     weighed = facts.evidence
-    suite = evidence.suite_of(operation)
     twins = suite.injection.get(name, ()) if suite else ()
     return OperationDetail(
         **view.model_dump(),
@@ -98,9 +105,9 @@ async def _view(
     repository: AutonomyRepository,
     operation: Operation[Any],
     frozen: Sequence[Freeze],
-    source: EvidenceSource,
+    facts: EvidenceFacts,
+    suite: SuiteLock | None,
 ) -> OperationView:
-    facts = await source.about(operation, {}, "engine")
     evidence = facts.evidence
     stands, reason = level(
         risk=operation.risk,
@@ -110,7 +117,6 @@ async def _view(
         evidence=facts,
     )
     looked_at = evidence.looked_at if evidence else None
-    suite = source.suite_of(operation)
     return OperationView(
         name=operation.name,
         title=operation.title,

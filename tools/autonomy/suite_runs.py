@@ -227,19 +227,12 @@ async def history(
         if row.state == "begun" and row.trial in ends
     ]
     points = []
-    bounds: dict[int, float | None] = {}
+    passed, bound = 0, None
     for count, fact in enumerate(facts, start=1):
-        weighed = weigh(risk, facts[:count], floors) if _is_look(risk, count) else None
-        if weighed is not None:
-            bounds[count] = weighed.bound
-        points.append(
-            PointView(
-                worlds=count,
-                passed=sum(one.passed and not one.harmful for one in facts[:count]),
-                bound=next(reversed(bounds.values()), None),
-                at=fact.at,
-            )
-        )
+        passed += fact.passed and not fact.harmful
+        if _is_look(risk, count):
+            bound = weigh(risk, facts[:count], floors).bound
+        points.append(PointView(worlds=count, passed=passed, bound=bound, at=fact.at))
     return points
 
 

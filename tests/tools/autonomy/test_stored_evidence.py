@@ -6,87 +6,19 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, text, update
+from structlog.testing import capture_logs
 
 from memory.audit_heads import new_key_pair
 from memory.database import Database
-from memory.tables.trials import Trial
+from memory.tables.trials import Trial, Withdrawal
 from tests.fakes.clock import FakeClock
-from tests.fakes.gatekeeping import TURN, Desk, by_request
-from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
-from tools.autonomy.fingerprint import SuiteLock, Surroundings
+from tests.fakes.gatekeeping import TURN, by_request
+from tests.fakes.proof import SUITE, Proof, SmallFleet
+from tools.autonomy import evidence_source
+from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.gate import EvidenceFacts
-from tools.autonomy.levels import get_operation, list_operations
-from tools.autonomy.trials import TrialSigner, Verdict, World
-from tools.kit.infrastructure import Fleet
-
-SUITE = SuiteLock(
-    name="dials",
-    digest="d" * 64,
-    operations={TURN: {"poplar": 1.0, "willow": 1.0}},
-    injection={TURN: ("willow",)},
-)
-
-
-class SmallFleet:
-    """Only what a fingerprint asks of an infrastructure."""
-
-    def fleet(self) -> Fleet:
-        return Fleet(environment="dials", services=())
-
-
-class Proof:
-    """A desk whose gate reads stored evidence, and the hand that signs it."""
-
-    def __init__(self, desk: Desk, folder: Path) -> None:
-        self.desk = desk
-        private, public = new_key_pair()
-        folder.mkdir(parents=True)
-        (folder / "evidence.pub").write_bytes(public)
-        self.private = private
-        self.files = EvidenceFiles(folder / "heads.json", folder / "evidence.pub")
-        self.signer = TrialSigner(private, self.files.heads)
-        self.evidence = self.source()
-        desk.gatekeeper._evidence = self.evidence
-
-    @property
-    def operation(self) -> Any:
-        return self.desk.gatekeeper.driver.operations[TURN]
-
-    def source(self, **changes: Any) -> StoredEvidence:
-        surroundings = Surroundings(adapter="tests.fakes.turning", suites=(SUITE,))
-        surroundings = replace(surroundings, adapter="tools.kit.infrastructure", **changes)
-        fleet: Any = SmallFleet()
-        return StoredEvidence(self.desk.database, self.files, surroundings, fleet, self.desk.clock)
-
-    async def earn(self, count: int = 17, *, first: int = 0, **verdict: Any) -> None:
-        """Trials that began and ended, one world each."""
-        under = self.evidence.fingerprint(self.operation, "person")
-        region = (await self.operation.plan(None, self.arguments())).region
-        values = {"passed": True, "region": region} | verdict
-        for seed in range(first, first + count):
-            case = "willow" if seed % 2 else "poplar"
-            world = World(f"run-{seed}", "dials", case, seed, injection=case == "willow")
-            async with self.desk.database.unit_of_work() as session:
-                at = self.desk.clock.now()
-                await self.signer.begun(session, TURN, under, world, at)
-                await self.signer.ended(session, TURN, under, world, Verdict(**values), at)
-        self.signer.keep_heads(self.desk.clock.now())
-
-    def arguments(self) -> Any:
-        return self.operation.arguments.model_validate({"dial": "a", "to": 1})
-
-    async def facts(self) -> EvidenceFacts:
-        region = (await self.operation.plan(None, self.arguments())).region
-        return await self.evidence.about(self.operation, region, "person")
-
-    async def outcome(self) -> tuple[str, str]:
-        proposed = await self.desk.propose()
-        return proposed.outcome, proposed.reason
-
-
-@pytest.fixture
-def proof(desk: Desk, tmp_path: Path) -> Proof:
-    return Proof(desk, tmp_path / "evidence")
+from tools.autonomy.trials import TrialSigner, World, verified
+from tools.kit.errors import Unavailable
 
 
 async def test_seventeen_clean_worlds_let_it_run_alone_and_are_done(proof: Proof) -> None:
@@ -156,6 +88,64 @@ async def test_evidence_that_was_touched_proves_nothing(proof: Proof, how: str) 
     assert (await proof.outcome())[0] == "ask"
 
 
+UNSEEN_BY_TRIGGERS = "SET LOCAL session_replication_role = replica"
+WRITTEN = {
+    "a line written as it was": ["UPDATE trial SET passed = passed WHERE seq = 4"],
+    "a verdict turned and turned back": [
+        "UPDATE trial SET passed = NOT passed WHERE seq = 4",
+        "UPDATE trial SET passed = NOT passed WHERE seq = 4",
+    ],
+    "two lines written in one transaction": ["UPDATE trial SET suite = suite WHERE seq IN (4, 5)"],
+    "a line copied over itself": [
+        "CREATE TEMPORARY TABLE aside ON COMMIT DROP AS SELECT * FROM trial WHERE seq = 4",
+        "DELETE FROM trial WHERE seq = 4",
+        "INSERT INTO trial SELECT * FROM aside",
+    ],
+    "every line rewritten with its table": [
+        "ALTER TABLE trial ALTER COLUMN passed TYPE boolean USING passed"
+    ],
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+async def test_any_write_to_a_line_makes_every_line_be_verified_anew(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    times = []
+
+    def counted(*given: Any) -> Any:
+        times.append(1)
+        return verified(*given)
+
+    monkeypatch.setattr(evidence_source, "verified", counted)
+    await proof.earn(5)
+    await proof.facts()
+    await proof.facts()
+    unchanged = len(times)
+    async with proof.desk.database.unit_of_work() as session:
+        await session.execute(text(UNSEEN_BY_TRIGGERS))
+        for statement in WRITTEN[how]:
+            await session.execute(text(statement))
+    after = await proof.facts()
+
+    assert unchanged == 1
+    assert len(times) == 2
+    assert after.problem == ""
+
+
+async def test_a_column_replaced_by_one_of_another_content_is_noticed(proof: Proof) -> None:
+    await proof.earn(17, passed=False)
+    before = await proof.facts()
+    async with proof.desk.database.unit_of_work() as session:
+        await session.execute(text("ALTER TABLE trial DROP COLUMN passed"))
+        await session.execute(
+            text("ALTER TABLE trial ADD COLUMN passed boolean NOT NULL DEFAULT true")
+        )
+
+    assert before.problem == ""
+    assert "was altered" in (await proof.facts()).problem
+
+
 async def test_lines_signed_by_another_key_are_foreign(proof: Proof, tmp_path: Path) -> None:
     proof.signer = TrialSigner(new_key_pair()[0], tmp_path / "elsewhere.json")
     await proof.earn()
@@ -202,6 +192,83 @@ async def test_with_the_store_away_nothing_is_known(proof: Proof, postgres: Any)
     assert "the store did not answer" in facts.problem
 
 
+async def test_a_store_of_another_shape_did_not_answer(proof: Proof) -> None:
+    await proof.earn()
+    async with proof.desk.database.unit_of_work() as session:
+        await session.execute(text("ALTER TABLE trial RENAME TO elsewhere"))
+
+    assert (await proof.facts()).problem == "the store did not answer (ProgrammingError)"
+    assert (await proof.outcome())[0] == "ask"
+
+
+async def test_a_fault_of_our_own_is_not_laid_to_the_store_and_asks(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("poplar")
+
+    await proof.earn()
+    monkeypatch.setattr(evidence_source, "weigh", broken)
+    with capture_logs() as logged:
+        facts = await proof.facts()
+    outcome, reason = await proof.outcome()
+
+    said = "it couldn't be judged because of an internal error (KeyError)"
+    assert facts.problem == said
+    assert facts.fingerprint
+    assert (outcome, said in reason) == ("ask", True)
+    (line,) = logged
+    assert (line["event"], line["log_level"]) == ("evidence.judging_failed", "error")
+    assert line["exc_info"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "events"),
+    [
+        (Unavailable("fleet.toml can't be read."), "fleet.toml can't be read.", []),
+        (
+            ZeroDivisionError(),
+            "an internal error (ZeroDivisionError)",
+            ["evidence.fingerprint_failed"],
+        ),
+    ],
+)
+async def test_without_a_fingerprint_nothing_is_known(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, events: list[str]
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(proof.evidence, "fingerprint", broken)
+    with capture_logs() as logged:
+        facts = await proof.facts()
+
+    assert facts == EvidenceFacts(problem=f"what it would be about can't be told: {said}")
+    assert [line["event"] for line in logged] == events
+    assert (await proof.outcome())[0] == "ask"
+
+
+async def test_a_withdrawal_without_a_reason_withdraws_all_the_same(proof: Proof) -> None:
+    await proof.earn()
+    under = proof.evidence.fingerprint(proof.operation, "person").digest
+    async with proof.desk.database.unit_of_work() as session:
+        session.add(
+            Withdrawal(
+                operation=TURN,
+                fingerprint=under,
+                action_id="act-1",
+                reason="",
+                incident_id=None,
+                at=proof.desk.clock.now(),
+            )
+        )
+
+    outcome, reason = await proof.outcome()
+
+    assert outcome == "ask"
+    assert "utonomy was withdrawn: nobody wrote down why" in reason
+
+
 async def test_another_suite_library_or_settings_is_another_fingerprint(proof: Proof) -> None:
     here = proof.evidence.fingerprint(proof.operation, "person")
     suite = proof.source(suites=(replace(SUITE, digest="e" * 64),))
@@ -235,42 +302,6 @@ async def test_a_failed_check_in_production_takes_it_back_and_opens_an_incident(
     async with proof.desk.database.unit_of_work() as session:
         found = await session.execute(text("SELECT kind, state, target FROM incident"))
         assert [tuple(row) for row in found] == [("autonomy_withdrawn", "escalated", TURN)]
-
-
-async def test_levels_say_where_each_operation_stands_and_what_would_change_it(
-    proof: Proof,
-) -> None:
-    async def level() -> Any:
-        async with proof.desk.database.unit_of_work() as session:
-            operations = proof.desk.gatekeeper.driver.operations
-            found = await list_operations(session, proof.desk.staff, operations, proof.evidence)
-            return next(one for one in found if one.name == TURN)
-
-    before = await level()
-    await earn_as_engine(proof)
-    after = await level()
-    async with proof.desk.database.unit_of_work() as session:
-        operations = proof.desk.gatekeeper.driver.operations
-        detail = await get_operation(session, proof.desk.staff, operations, proof.evidence, TURN)
-
-    assert (before.level, before.trials) == ("asks", 0)
-    assert "Trials of the suite dials" in before.change or "17" in before.change
-    assert (after.level, after.trials, after.next_look) == ("runs", 17, 34)
-    assert [case.case for case in detail.cases] == ["poplar", "willow"]
-    assert detail.regions
-    assert detail.parts["suite"].startswith("dials")
-
-
-async def earn_as_engine(proof: Proof) -> None:
-    """The same trials for what engines decide."""
-    person = proof.evidence.fingerprint
-
-    def engine(operation: Any, decided_by: Any) -> Any:
-        return person(operation, "engine")
-
-    proof.evidence.fingerprint = engine  # type: ignore[method-assign]
-    await proof.earn()
-    proof.evidence.fingerprint = person  # type: ignore[method-assign]
 
 
 async def test_the_same_target_again_asks_because_of_the_cool_down(proof: Proof) -> None:
