@@ -1,16 +1,20 @@
 """Autonomy as people and programs see it: levels, freezes, runs of suites, played worlds."""
 
+import asyncio
 import html
 import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from memory.database import Database
 from memory.tables.evidence import SuiteRun, TrialRun
 from tests.fakes.clock import FakeClock
 from tests.server.conftest import Browser
+from tools.autonomy import levels
+from tools.autonomy.levels import list_operations
 
 RESTART = "healing.restart_replica"
 
@@ -169,3 +173,40 @@ async def test_a_run_says_how_far_it_is_refuses_a_second_and_can_be_stopped(
     assert second.status_code == 409
     assert stopped.json()["state"] == "stopped"
     assert again.status_code == 409
+
+
+async def test_many_open_pages_read_the_levels_once_a_second(
+    app: FastAPI, ada: Browser, bert: Browser, played: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = app.state.services
+    services.glance.keep = timedelta(seconds=1)
+    read: list[str] = []
+
+    async def counted(session: Any, caller: Any, *rest: Any) -> Any:
+        read.append(caller.actor)
+        return await list_operations(session, caller, *rest)
+
+    monkeypatch.setattr(levels, "list_operations", counted)
+    open_pages = [ada, bert, ada, bert, ada, bert]
+    pages = await asyncio.gather(*(one.client.get("/autonomy/now") for one in open_pages))
+    once = len(read)
+    services.clock.advance(seconds=1)
+    await ada.client.get("/autonomy/now")
+    aged = len(read)
+    await freeze_by_form(ada, "exams")
+    frozen = readable((await bert.client.get("/autonomy/now")).text)
+
+    assert {page.status_code for page in pages} == {200}
+    assert (once, aged) == (1, 2)
+    assert "exams" in frozen
+    for browser, page in zip(open_pages, pages, strict=True):
+        other = bert if browser is ada else ada
+        assert browser.csrf in page.text
+        assert other.csrf not in page.text
+
+
+async def freeze_by_form(browser: Browser, reason: str) -> None:
+    """As the button on the page does."""
+    form = {"csrf": browser.csrf, "reason": reason}
+    answer = await browser.client.post(f"/autonomy/operations/{RESTART}/freeze", data=form)
+    assert answer.status_code == 303

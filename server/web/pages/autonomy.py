@@ -1,5 +1,6 @@
 """Autonomy: what may run alone, why, on what evidence, and what would change it."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -15,6 +16,8 @@ from server.web.pages.standing import standing_part
 from server.web.rendering import answer, fragment, html
 from server.web.surroundings import surroundings
 from tools.autonomy import freezes, levels, policy, suite_runs
+from tools.autonomy.schemas import OperationView
+from tools.autonomy.trial_schemas import RunView
 from tools.kit.errors import CapabilityError
 
 router = APIRouter(include_in_schema=False)
@@ -23,22 +26,43 @@ HERE = "/autonomy"
 RUNS_SHOWN = 5
 
 
+@dataclass(frozen=True)
+class Levels:
+    """Where autonomy stands, the same for everybody who may see the fleet."""
+
+    operations: list[OperationView]
+    runs: list[RunView]
+    """The last few."""
+    everything: str
+    """Why all operations are frozen; empty where they aren't."""
+
+
 async def levels_part(request: Request, services: Services, visitor: Visitor) -> Markup:
-    """Every operation's card, and how far the runs of suites are."""
-    async with services.databases.control.unit_of_work() as session:
-        operations = await levels.list_operations(
-            session, visitor.caller, services.operations, services.evidence
-        )
-        runs = await suite_runs.list_runs(session, visitor.caller, limit=RUNS_SHOWN)
-        everything = await freezes.find(session, visitor.caller, policy.CHANGE_FREEZE)
+    """Every operation's card, and how far the runs of suites are.
+
+    Read once for all pages that ask within a second; a form in it carries its visitor's token, so
+    that each renders its own.
+    """
+
+    async def read() -> Levels:
+        async with services.databases.control.unit_of_work() as session:
+            return Levels(
+                await levels.list_operations(
+                    session, visitor.caller, services.operations, services.evidence
+                ),
+                await suite_runs.list_runs(session, visitor.caller, limit=RUNS_SHOWN),
+                await freezes.find(session, visitor.caller, policy.CHANGE_FREEZE),
+            )
+
+    found = await services.glance.take("levels", read)
     return fragment(
         request,
         "parts/levels.html",
         visitor=visitor,
-        operations=operations,
-        runs=runs,
-        going=any(run.state in ("queued", "running") for run in runs),
-        everything=everything,
+        operations=found.operations,
+        runs=found.runs,
+        going=any(run.state in ("queued", "running") for run in found.runs),
+        everything=found.everything,
     )
 
 
@@ -123,6 +147,7 @@ async def ask(
         run = await ask_for_run(services, visitor.caller, Wanted(suite=suite, quick=True))
     except CapabilityError as wrong:
         return await _page(request, services, visitor, status=409, problem=wrong.message)
+    services.glance.forget()
     return RedirectResponse(f"{HERE}/runs/{run.id}", status_code=303)
 
 
@@ -131,6 +156,7 @@ async def stop(services: ServicesDep, visitor: FleetVisitor, run_id: str) -> Res
     """Stop a run; what is being played counts as failed."""
     async with services.databases.control.unit_of_work() as session:
         await suite_runs.stop_run(session, visitor.caller, run_id, clock=services.clock)
+    services.glance.forget()
     return RedirectResponse(f"{HERE}/runs/{run_id}", status_code=303)
 
 
@@ -147,6 +173,7 @@ async def freeze(
         await freeze_operation(services, visitor.caller, operation, reason)
     except CapabilityError as wrong:
         return await _page(request, services, visitor, status=409, problem=wrong.message)
+    services.glance.forget()
     return RedirectResponse(HERE, status_code=303)
 
 
@@ -155,6 +182,7 @@ async def thaw(services: ServicesDep, visitor: FleetVisitor, operation: str) -> 
     """Lift a freeze and lead back."""
     async with services.databases.control.unit_of_work() as session:
         await freezes.thaw(session, visitor.caller, operation, clock=services.clock)
+    services.glance.forget()
     return RedirectResponse(HERE, status_code=303)
 
 
