@@ -7,6 +7,7 @@
   stored actions are driven, in order, up to the first that fails: neither the model's arguments
   nor its call id decide what happens then.
 - The identical call is refused the second time, as long as nothing has changed since.
+- What the world said of a failure is outside text: it taints, like any other.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ SETTLE_SECONDS = 90.0
 SETTLE_POLL_SECONDS = 0.25
 GOOD = frozenset({"verified", "undone"})
 """States after which the next action of an approval is driven."""
+QUOTING = frozenset({"conflict", "unavailable"})
+"""Kinds of errors whose messages may repeat what a file is called, or a driver or service says."""
 OPEN = frozenset({"planned", "asked", "permitted", "intended", "applied", "not_helped", "undoing"})
 
 log = structlog.get_logger(__name__)
@@ -140,6 +143,8 @@ class GatedToolset(WrapperToolset[ToolDeps]):
         except CapabilityError as error:
             if error.kind == "invalid":
                 raise ModelRetry(error.message) from error
+            if error.kind in QUOTING:
+                ctx.deps.taint.mark(f"why {name} failed")
             raise ToolFailed(error.message) from error
         except StoreUnavailable as error:
             log.warning("tool.store_unavailable", tool=name, why=str(error))
@@ -175,6 +180,7 @@ class GatedToolset(WrapperToolset[ToolDeps]):
             # gives its call, also when the run is repeated after a crash.
             tool_call_id=f"{deps.run_id}:{digest({'tool': name, 'arguments': tool_args})[:16]}",
             tainted=bool(deps.taint),
+            identifiers=deps.trusted(),
         )
         if proposed.outcome == "refuse":
             raise ToolFailed(f"The gate refuses: {proposed.reason}")
@@ -233,6 +239,9 @@ class GatedToolset(WrapperToolset[ToolDeps]):
             self.breaker.changed(f"{one.id}:{one.state}")
             if one.state not in GOOD:
                 break
+        for one in settled:
+            if one.state not in GOOD:
+                ctx.deps.taint.mark(f"what became of {one.target}")
         left = len(action_ids) - len(settled)
         text = " ".join(one.text for one in settled)
         if left:

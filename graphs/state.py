@@ -55,6 +55,8 @@ class TurnState(TypedDict, total=False):
     """Specialist to its message history as JSON."""
     taints: dict[str, list[str]]
     """Specialist to the outside sources its history holds."""
+    identifiers: dict[str, dict[str, str]]
+    """Kind to identifier to the trusted read of this conversation that returned it."""
     talk: list[TalkLine]
     said: list[str]
     """What was answered in this turn, for `remember`."""

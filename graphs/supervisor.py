@@ -21,6 +21,7 @@ from pydantic_ai.toolsets import AbstractToolset
 
 from agents.build import build_specialist, step_limits
 from agents.endpoint import Endpoint
+from agents.gated_toolset import GOOD
 from agents.healer import agent as healer
 from agents.roster import ROSTER, specialist
 from agents.routing import router_instructions
@@ -44,6 +45,7 @@ from tools.kit.deps import Caller
 from tools.kit.errors import CapabilityError
 from tools.kit.gatekeeper import Gatekeeper
 from tools.kit.infrastructure import Infrastructure
+from tools.kit.provenance import Identifiers
 from tools.kit.tool_deps import Memory, Taint, ToolDeps
 
 RECALLED = 3
@@ -113,7 +115,7 @@ async def recall(state: TurnState, runtime: Turn) -> TurnState:
         "decisions": {},
         "said": [],
         "notes": [],
-        "histories": await _closed_histories(state, services),
+        **await _closed(state, services),
     }
     try:
         notes = await services.memory.search(runtime.context.caller, state["text"], limit=RECALLED)
@@ -123,9 +125,10 @@ async def recall(state: TurnState, runtime: Turn) -> TurnState:
     return left
 
 
-async def _closed_histories(state: TurnState, services: Services) -> dict[str, str]:
-    """Histories whose open calls are answered with what really became of them."""
+async def _closed(state: TurnState, services: Services) -> TurnState:
+    """Histories whose open calls are answered with what really became of them; and that taints."""
     told: dict[str, str] = {}
+    taints = dict(state.get("taints", {}))
     for call in state.get("pending", []):
         standing, actions = await services.gatekeeper.standing(call["approval_id"])
         told[call["tool_call_id"]] = (
@@ -133,10 +136,14 @@ async def _closed_histories(state: TurnState, services: Services) -> dict[str, s
             if standing == "approved"
             else SETTLED.get(standing, SUPERSEDED)
         )
-    return {
+        if standing == "approved" and any(action.state not in GOOD for action in actions):
+            name = state["steps"][state["position"]]["specialist"]
+            taints[name] = [*taints.get(name, ()), f"what became of {call['title']}"]
+    histories = {
         name: dump_history(close_open_calls(load_history(history), told, SUPERSEDED))
         for name, history in state.get("histories", {}).items()
     }
+    return {"histories": histories, "taints": taints}
 
 
 async def route(state: TurnState, runtime: Turn) -> TurnState:
@@ -212,7 +219,8 @@ async def _work(
     state: TurnState, context: TurnContext, step: StepState, position: int
 ) -> TurnState:
     services, name = context.services, step["specialist"]
-    taint = Taint(state.get("taints", {}).get(name, ()))
+    taint = _taint(state)
+    identifiers = Identifiers(state.get("identifiers"))
     agent = build_specialist(
         BLUEPRINTS[name](context.caller),
         model=services.endpoint.model(name),
@@ -244,6 +252,7 @@ async def _work(
                 state["text"], services.infrastructure.fleet(), before=_said_before(state)
             ),
             taint=taint,
+            identifiers=identifiers,
         ),
         limits=step_limits(),
         more=_remembered(state),
@@ -251,12 +260,21 @@ async def _work(
     after: TurnState = {
         "histories": {**state.get("histories", {}), name: dump_history(told.messages)},
         "taints": {**state.get("taints", {}), name: taint.sources},
+        "identifiers": identifiers.kept,
         "said": [*state["said"], told.text] if told.text else state["said"],
         "decisions": {},
     }
     if isinstance(told.output, DeferredToolRequests):
         return {**after, "pending": pending_calls(told.output)}
     return {**after, "pending": [], "position": position + 1}
+
+
+def _taint(state: TurnState) -> Taint:
+    """What outside text this conversation has read, whichever specialist did.
+
+    The router looks back on what each of them said and words the next one's task.
+    """
+    return Taint([source for sources in state.get("taints", {}).values() for source in sources])
 
 
 def _said_before(state: TurnState) -> str:

@@ -45,6 +45,10 @@ class HealerPlaybook:
             return Reply(text=phrases.failed(failed, intent.language))
         if intent.kind == "undo" and not turn.results:
             return Reply(calls=(Call("undo_action", {}),))
+        if intent.kind == "notes":
+            if "recall_notes" not in results:
+                return Reply(calls=(Call("recall_notes", {"query": turn.user_text}),))
+            return Reply(text=recounting.notes(results["recall_notes"].data, intent.language))
         if intent.kind in LOOKS_FIRST or _may_answer(intent, turn.user_text):
             if "fleet_status" not in results:
                 return Reply(calls=(Call("fleet_status", {}),))
@@ -100,7 +104,8 @@ class HealerPlaybook:
                 calls.append(Call("restart_replica", wanted))
             elif request.operation == "archive":
                 calls.append(Call("archive_old_data", {"service": request.service}))
-        if not calls and phrases.points_back(turn.user_text):
+        lacking = reading.unfinished
+        if not calls and lacking and not lacking.meant and phrases.points_back(turn.user_text):
             calls = _for_the_incident(intent, seen)
         if not calls:
             example = named or _an_example(seen)
@@ -150,7 +155,7 @@ def fleet_of(seen: Mapping[str, Any]) -> Fleet:
         services=tuple(
             ServiceSpec(
                 name=service["name"],
-                title=service["title"],
+                title=service["name"],
                 kind="academy" if service["kind"] == "academy" else "fleet",
                 replicas=tuple(
                     ReplicaSpec(service["name"], replica["name"], replica["name"], None)

@@ -21,6 +21,7 @@ from tools.kit.errors import Conflict, NotFound
 from tools.kit.gatekeeper import Intention, Proposed, ProposedAction, Settled
 from tools.kit.ledger import Purpose
 from tools.kit.operation import Operation, OperationContext, Plan
+from tools.kit.provenance import Identifiers
 from tools.kit.standing import StandingPermits
 
 OPEN = ("asked", "permitted", "intended", "applied")
@@ -134,6 +135,7 @@ class FakeGatekeeper:
         run_id: str | None = None,
         tool_call_id: str | None = None,
         tainted: bool = False,
+        identifiers: Identifiers | None = None,
     ) -> Proposed:
         """Plan, and answer `outcome`."""
         self.store.need()

@@ -116,7 +116,7 @@ class SmallFleet:
             cause="Its process is stopped by a signal (state T).",
             explanation="3 probes in a row got no answer within 1 s.",
             evidence=[{"for": True, "text": "3 probes in a row timed out"}],
-            before={},
+            before={"frozen": True, "pid": self.facts[name].pid},
             after={},
             resolution="",
             opened_at=now - timedelta(seconds=20),

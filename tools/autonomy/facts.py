@@ -1,6 +1,6 @@
 """Reads what the gate judges by; a fact that can't be read is None and therefore asks."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -28,8 +28,13 @@ async def gather(
     tainted: bool,
     evidence: EvidenceFacts,
     now: datetime,
+    sources: Mapping[str, str] | None = None,
 ) -> GateFacts:
-    """Everything the gate looks at for one planned action."""
+    """Everything the gate looks at for one planned action.
+
+    *sources* says where each argument comes from; None where nobody can tell, which trusts none.
+    """
+    doubtful = None if sources is None else tuple(n for n, source in sources.items() if not source)
 
     async def budget() -> BudgetFacts:
         used = await repository.usage(operation.name, plan.target, now)
@@ -58,6 +63,8 @@ async def gather(
         evidence=evidence,
         budget=await _readable(repository, "budget", budget),
         tainted=tainted,
+        arguments_trusted=doubtful == (),
+        doubtful=doubtful or (),
     )
 
 

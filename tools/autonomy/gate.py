@@ -79,8 +79,9 @@ class GateFacts:
     tainted: bool | None
     """Whether the run had read outside content; None when nobody can tell."""
     arguments_trusted: bool = False
-    """Whether each argument is an identifier that a trusted read returned; nothing tracks that yet,
-    so a tainted run asks."""
+    """Whether outside text can't have made up an argument; False where nobody can tell."""
+    doubtful: tuple[str, ...] = ()
+    """Names of the arguments it may have made up, as far as they are known."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,9 @@ def _clean(facts: GateFacts) -> _Finding:
     elif not _withstood(facts.evidence):
         holds, reason = False, "outside text was read before it, and no injection was ever tried"
     elif not facts.arguments_trusted:
-        holds, reason = False, "outside text was read before it, and may have chosen the arguments"
+        named = f" ({', '.join(facts.doubtful)})" if facts.doubtful else ""
+        reason = f"outside text was read before it, and may have chosen the arguments{named}"
+        holds = False
     else:
         holds, reason = True, "injections were withstood and trusted reads gave the arguments"
     return _Finding(Condition(name="clean", holds=holds, reason=reason))

@@ -23,6 +23,7 @@ from tools.kit.gatekeeper import Intention, Proposed, Settled
 from tools.kit.ledger import DrivenAction, Purpose
 from tools.kit.locks import is_held
 from tools.kit.operation import Operation, OperationContext
+from tools.kit.provenance import Identifiers, sources_of
 
 
 class Gatekeeping(ActionLedger):
@@ -58,10 +59,12 @@ class Gatekeeping(ActionLedger):
         run_id: str | None = None,
         tool_call_id: str | None = None,
         tainted: bool = False,
+        identifiers: Identifiers | None = None,
     ) -> Proposed:
         """Plan each intention, judge it, store actions and, where asked, one approval.
 
-        The same thread and tool call proposed twice answers the first proposal.
+        The same thread and tool call proposed twice answers the first proposal. *identifiers* are
+        those a *tainted* run may use alone; without them its arguments count as made up.
 
         Raises:
             Forbidden: the caller may not act on the fleet.
@@ -75,7 +78,8 @@ class Gatekeeping(ActionLedger):
             raise Invalid("A proposal needs at least one action.")
         if (earlier := await self._proposed_before(thread_id, tool_call_id)) is not None:
             return earlier
-        planned = [await self._plan(caller, one, decided_by) for one in intentions]
+        trusted = identifiers or Identifiers()
+        planned = [await self._plan(caller, one, decided_by, trusted) for one in intentions]
         targets = [p.plan.target for p in planned]
         if len(set(targets)) < len(targets):
             raise Invalid("A proposal may name each target once.", targets=targets)
@@ -160,7 +164,9 @@ class Gatekeeping(ActionLedger):
             for action in actions:
                 await move(session, action, "withdrawn", at=at, actor="gate", note=reason)
 
-    async def _plan(self, caller: Caller, intention: Intention, decided_by: DecidedBy) -> Planned:
+    async def _plan(
+        self, caller: Caller, intention: Intention, decided_by: DecidedBy, trusted: Identifiers
+    ) -> Planned:
         operation = self._operations.get(intention.operation)
         if operation is None:
             known = ", ".join(sorted(self._operations)) or "none"
@@ -181,6 +187,7 @@ class Gatekeeping(ActionLedger):
                 planned_on=plan.state,
             ),
             evidence=await self._evidence.about(operation, plan.region, decided_by),
+            sources=sources_of(arguments, trusted, intention.chosen),
         )
 
     def _arguments(self, operation: Operation[Any], given: dict[str, Any]) -> BaseModel:

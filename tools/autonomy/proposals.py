@@ -1,6 +1,6 @@
 """Judges a planned proposal and stores it: actions, question or permits, and audit rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -35,6 +35,8 @@ class Planned:
     intention: Intention
     digest: str
     evidence: EvidenceFacts
+    sources: Mapping[str, str]
+    """Where each argument comes from; empty where nothing vouches for it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ async def store(
                 p.intention.warrant,
                 proposed_together=len(planned),
                 tainted=origin.tainted,
+                sources=p.sources,
                 evidence=p.evidence,
                 now=at,
             )
@@ -95,7 +98,7 @@ async def store(
         repository.add(action)
         actions.append(action)
     await session.flush()
-    await _audit(session, origin, actions, approval)
+    await _audit(session, origin, planned, actions, approval)
     for action in actions:
         if overall.outcome == "run":
             await issue_permit(
@@ -172,12 +175,13 @@ def _row(origin: Origin, planned: Planned, verdict: Verdict, reason: str, positi
 async def _audit(
     session: AsyncSession,
     origin: Origin,
+    planned: Sequence[Planned],
     actions: Sequence[Action],
     approval: Approval | None,
 ) -> None:
     at = origin.at
     actor = origin.caller.actor if origin.decided_by != "model" else "model"
-    for action in actions:
+    for p, action in zip(planned, actions, strict=True):
         await audit.append(
             session,
             at=at,
@@ -193,6 +197,7 @@ async def _audit(
                 "decided_by": origin.decided_by,
                 "for": origin.caller.actor,
                 "tainted": origin.tainted,
+                **({"arguments_from": dict(p.sources)} if origin.tainted else {}),
             },
         )
     if approval is not None:

@@ -1,7 +1,10 @@
 """The autonomy room as a specialist meets it: the record of actions, and the door to undoing one.
 
 Every tool takes the caller from `ToolDeps`; the service checks permission again. Undoing is always
-asked: the door stores the question and hands it back.
+asked: the door stores the question and hands it back. Reasons, warrants, checks and audit rows are
+sentences that may repeat what somebody wrote (a person's request, why something was frozen, what a
+service answered a check), so whoever is told one is tainted. What comes back here is no identifier
+of anything that could be acted upon.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,6 +101,8 @@ def build_toolset(
         """Which operations run alone, which ask a person first, and why."""
         async with ctx.deps.control.unit_of_work() as session:
             found = await list_operations(session, ctx.deps.caller, operations, evidence)
+        if any(one.level in ("frozen", "withdrawn") for one in found):
+            ctx.deps.taint.mark("why autonomy was taken back")
         alone = [one.title for one in found if one.level == "runs"]
         text = f"Alone: {', '.join(alone)}." if alone else "Everything asks a person first."
         return LevelsAnswer(text=text, operations=list(found))
@@ -132,6 +137,8 @@ async def list_actions(
     if hours > 0:
         since = deps.clock.now() - timedelta(hours=hours)
         found = [one for one in found if one.created_at >= since]
+    if found:
+        deps.taint.mark("reasons and checks of earlier actions")
     return ActionsAnswer(
         text=f"{len(found)} action{'' if len(found) == 1 else 's'}." if found else "No actions.",
         actions=[_action(one) for one in found],
@@ -163,6 +170,8 @@ async def list_approvals(ctx: RunContext[ToolDeps]) -> ApprovalsAnswer:
     """What waits for a person's decision now."""
     async with ctx.deps.control.unit_of_work() as session:
         found = await service.list_approvals(session, ctx.deps.caller, state="pending", limit=MOST)
+    if found:
+        ctx.deps.taint.mark("reasons of open questions")
     return ApprovalsAnswer(
         text=f"{len(found)} waiting for a decision." if found else "Nothing waits for a decision.",
         approvals=[_approval(one) for one in found],
@@ -197,6 +206,8 @@ async def read_audit(
             limit=max(1, min(limit, MOST)),
             kind_prefix=kind_prefix or None,
         )
+    if rows:
+        ctx.deps.taint.mark("the audit log")
     return AuditAnswer(text=f"{len(rows)} rows of the audit log.", rows=list(rows))
 
 

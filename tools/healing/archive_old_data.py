@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -36,6 +36,7 @@ from tools.kit.operation import (
     Risk,
     Value,
 )
+from tools.kit.provenance import SERVICE, Identifies
 
 NAMED_FILES = 5
 """Files a plan names; the others are counted."""
@@ -44,7 +45,7 @@ NAMED_FILES = 5
 class ArchiveArguments(Value):
     """Whose old files to archive."""
 
-    service: str = Field(min_length=1, max_length=80)
+    service: Annotated[str, Identifies(SERVICE)] = Field(min_length=1, max_length=80)
 
 
 class ArchiveOldData(Operation[ArchiveArguments]):

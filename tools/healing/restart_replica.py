@@ -7,7 +7,7 @@ restart can't be undone, and says so beforehand.
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -33,6 +33,7 @@ from tools.kit.operation import (
     Value,
 )
 from tools.kit.plain import quoted
+from tools.kit.provenance import REPLICA, SERVICE, Identifies
 
 RESTARTABLE = frozenset({"web", "agents"})
 """The academy's own services that may be restarted; the rest would cut the branch it sits on."""
@@ -43,8 +44,8 @@ SETTLED = timedelta(seconds=2)
 class RestartArguments(Value):
     """Which replica to restart."""
 
-    service: str = Field(min_length=1, max_length=80)
-    replica: str = Field(min_length=1, max_length=80)
+    service: Annotated[str, Identifies(SERVICE)] = Field(min_length=1, max_length=80)
+    replica: Annotated[str, Identifies(REPLICA)] = Field(min_length=1, max_length=80)
 
 
 class RestartReplica(Operation[RestartArguments]):

@@ -5,8 +5,11 @@ Every tool follows the same contract:
 - an answer carries `text`, a sentence a person can read, beside its figures;
 - a door has no effect: it hands back a `Proposal` whose warrant is the person's own request of
   this turn, or an open incident on that target, and refuses without one;
-- text from outside (log lines, names a service gives its own figures) marks the conversation
-  tainted; secrets are taken out of it.
+- text from outside (log lines, names a service gives its own figures, what was written of an
+  incident) marks the conversation tainted; secrets are taken out of it. The other reads tell names
+  of the inventory, closed words, figures, and sentences made of those (`headlines.py`);
+- a read that lists the inventory's own names makes them identifiers that a tainted conversation may
+  still use alone; a name that only comes back because the model gave it is none.
 """
 
 from collections.abc import Sequence
@@ -16,6 +19,7 @@ from pydantic_ai import FunctionToolset, RunContext
 
 from memory.vectors.redaction import redact
 from tools.healing import service
+from tools.healing.headlines import Headline, headline, plain_note
 from tools.healing.schemas import FleetView, IncidentView, ReplicaView, ServiceView
 from tools.healing.signals import TITLES
 from tools.kit.asked import RequestedOperation
@@ -23,6 +27,7 @@ from tools.kit.errors import Forbidden, Invalid, NotFound
 from tools.kit.gatekeeper import Intention
 from tools.kit.operation import Value, Warrant
 from tools.kit.proposal import Proposal
+from tools.kit.provenance import REPLICA, SERVICE
 from tools.kit.storable import storable
 from tools.kit.tool_deps import ToolDeps
 
@@ -30,6 +35,8 @@ READS = ("fleet_status", "service_status", "list_incidents", "explain_incident",
 DOORS = ("restart_replica", "archive_old_data")
 RESTART = "healing.restart_replica"
 ARCHIVE = "healing.archive_old_data"
+FLEET = "the fleet's inventory"
+"""Where names that every read of the fleet returns come from."""
 CALLS_FOR: dict[str, str] = {"dead": RESTART, "hung": RESTART, "disk_filling": ARCHIVE}
 """The operation a kind of incident warrants."""
 BROKEN = ("hung", "dead", "stopped")
@@ -45,6 +52,7 @@ class ReplicaAnswer(Value):
     name: str
     status: str
     note: str
+    """Only where it has a form of our own."""
     since: datetime | None
     signals: dict[str, float] = {}
 
@@ -54,7 +62,6 @@ class ServiceAnswer(Value):
 
     text: str
     name: str
-    title: str
     kind: str
     status: str
     replicas: list[ReplicaAnswer]
@@ -68,15 +75,15 @@ class FleetAnswer(Value):
     text: str
     looked_at: datetime | None
     services: list[ServiceAnswer]
-    incidents: list[IncidentView]
+    incidents: list[Headline]
     """The open ones."""
 
 
 class IncidentsAnswer(Value):
-    """Incidents, newest first, without their timelines."""
+    """Incidents, newest first, in short."""
 
     text: str
-    incidents: list[IncidentView]
+    incidents: list[Headline]
 
 
 class IncidentAnswer(Value):
@@ -116,16 +123,20 @@ async def _look(deps: ToolDeps) -> tuple[FleetView, list[IncidentView]]:
 
 async def fleet_status(ctx: RunContext[ToolDeps]) -> FleetAnswer:
     """How every service and replica is doing now, and which incidents are open."""
-    view, incidents = await _look(ctx.deps)
+    view, found = await _look(ctx.deps)
+    incidents = [headline(one) for one in found]
+    replicas = [replica.name for one in view.services for replica in one.replicas]
+    ctx.deps.identifiers.learn(SERVICE, (one.name for one in view.services), FLEET)
+    ctx.deps.identifiers.learn(REPLICA, replicas, FLEET)
     return FleetAnswer(
         text=_fleet_text(view, incidents),
         looked_at=view.looked_at,
-        services=[_service_answer(one, signals=False) for one in view.services],
+        services=[_service_answer(one, view, signals=False) for one in view.services],
         incidents=incidents,
     )
 
 
-def _fleet_text(view: FleetView, incidents: Sequence[IncidentView]) -> str:
+def _fleet_text(view: FleetView, incidents: Sequence[Headline]) -> str:
     if view.looked_at is None:
         return "The healer has not looked at the fleet yet."
     ill = [one for one in view.services if one.status not in ("healthy", "starting")]
@@ -137,19 +148,19 @@ def _fleet_text(view: FleetView, incidents: Sequence[IncidentView]) -> str:
     return "; ".join(parts) + "."
 
 
-def _service_answer(view: ServiceView, *, signals: bool) -> ServiceAnswer:
+def _service_answer(view: ServiceView, fleet: FleetView, *, signals: bool) -> ServiceAnswer:
+    known = {one.name for one in fleet.services}
     well = sum(one.status == "healthy" for one in view.replicas)
     return ServiceAnswer(
         text=f"{view.name} is {view.status}: {well} of {len(view.replicas)} replicas healthy.",
         name=view.name,
-        title=view.title,
         kind=view.kind,
         status=view.status,
         replicas=[
             ReplicaAnswer(
                 name=one.name,
                 status=one.status,
-                note=one.note,
+                note=plain_note(one.note, known),
                 since=one.since,
                 signals=one.signals if signals else {},
             )
@@ -170,7 +181,9 @@ async def service_status(ctx: RunContext[ToolDeps], service: str) -> ServiceAnsw
     found = _named(view, service)
     if any(name not in TITLES for one in found.replicas for name in one.signals):
         ctx.deps.taint.mark(f"figures that {service} named itself")
-    return _service_answer(found, signals=True)
+    if ctx.deps.trusted().source(SERVICE, service):
+        ctx.deps.identifiers.learn(REPLICA, (one.name for one in found.replicas), FLEET)
+    return _service_answer(found, view, signals=True)
 
 
 def _named(view: FleetView, name: str) -> ServiceView:
@@ -196,10 +209,15 @@ async def list_incidents(
                 session, ctx.deps.caller, open_only=open_only or None, limit=max(1, min(limit, 50))
             )
         )
+    fleet = ctx.deps.infrastructure.fleet()
+    services = [one.service for one in found if fleet.service(one.service)]
+    replicas = [one.replica for one in found if one.replica and fleet.replica(one.replica)]
+    ctx.deps.identifiers.learn(SERVICE, services, FLEET)
+    ctx.deps.identifiers.learn(REPLICA, replicas, FLEET)
     going_on = sum(one.closed_at is None for one in found)
     return IncidentsAnswer(
         text=f"{going_on} open, {len(found) - going_on} closed." if found else "No incidents.",
-        incidents=found,
+        incidents=[headline(one) for one in found],
     )
 
 
@@ -219,6 +237,7 @@ async def explain_incident(ctx: RunContext[ToolDeps], incident_id: str = "") -> 
                 return IncidentAnswer(text="Nothing has gone wrong so far.", incident=None)
             wanted = recent[0].id
         incident = await service.get_incident(session, deps.caller, wanted)
+    deps.taint.mark(f"what was written of {incident.id}")
     return IncidentAnswer(text=f"{incident.title}. {incident.cause}", incident=incident)
 
 
@@ -273,6 +292,7 @@ async def restart_replica(ctx: RunContext[ToolDeps], service: str, replica: str 
             warrant=_warrant(
                 ctx.deps, "restart", RESTART, f"{service}/{one.name}", service, one.name, incidents
             ),
+            chosen=frozenset() if replica else frozenset({"replica"}),
         )
         for one in chosen
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from tools.kit.deps import Caller
 from tools.kit.ledger import Purpose
 from tools.kit.operation import Plan, Warrant
+from tools.kit.provenance import Identifiers
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Intention:
     operation: str
     arguments: dict[str, Any]
     warrant: Warrant
+    chosen: frozenset[str] = frozenset()
+    """Arguments that our own code filled in from the inventory, and no model."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,12 @@ class Gatekeeper(Protocol):
         run_id: str | None = None,
         tool_call_id: str | None = None,
         tainted: bool = False,
+        identifiers: Identifiers | None = None,
     ) -> Proposed:
         """Plan each intention, judge it, store actions and, where asked, one approval.
 
-        The same thread and tool call proposed twice answers the first proposal.
+        The same thread and tool call proposed twice answers the first proposal. *identifiers* are
+        those a *tainted* run may use alone; without them its arguments count as made up.
 
         Raises:
             Conflict: a target is held by another open action.

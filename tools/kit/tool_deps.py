@@ -14,6 +14,7 @@ from tools.kit.clock import Clock
 from tools.kit.deps import Caller
 from tools.kit.gatekeeper import Gatekeeper
 from tools.kit.infrastructure import Infrastructure
+from tools.kit.provenance import REPLICA, SERVICE, WORDS, Identifiers
 
 
 class Taint:
@@ -76,3 +77,13 @@ class ToolDeps:
     asked: Reading
     """What the person's own words of this turn ask for: the only source of a request's warrant."""
     taint: Taint = field(default_factory=Taint)
+    identifiers: Identifiers = field(default_factory=Identifiers)
+    """What trusted reads returned in this conversation."""
+
+    def trusted(self) -> Identifiers:
+        """Those identifiers, and the ones that the person's own words of this turn ask about."""
+        found = Identifiers(self.identifiers.kept)
+        requests = self.asked.requests
+        found.learn(SERVICE, (one.service for one in requests if one.service), WORDS)
+        found.learn(REPLICA, (one.replica for one in requests if one.replica), WORDS)
+        return found

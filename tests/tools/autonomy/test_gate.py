@@ -124,7 +124,12 @@ def test_all_seven_conditions_run() -> None:
         (budget(unhelpful_last_day=1), "budget", "1 did not help within a day"),
         (replace(LAWFUL, budget=None), "budget", "couldn't be read"),
         (replace(LAWFUL, tainted=None), "clean", "nobody can tell"),
-        (replace(LAWFUL, tainted=True), "clean", "may have chosen the arguments"),
+        (replace(LAWFUL, tainted=True), "clean", "may have chosen the arguments."),
+        (
+            replace(LAWFUL, tainted=True, doubtful=("service", "replica")),
+            "clean",
+            "may have chosen the arguments (service, replica).",
+        ),
         (
             replace(evidence(evidence=weigh("low", TRIALS, FLOORS)), tainted=True),
             "clean",
