@@ -80,6 +80,14 @@ class Notebook:
         self.deaths.step()
         return self.pages[action_id]
 
+    def run_out_of(self, action_id: str) -> None:
+        """The lease of an action runs out."""
+        self.run_out.add(self.leases[action_id])
+
+    def has_run_out(self, action_id: str) -> bool:
+        """Whether it has."""
+        return self.leases[action_id] in self.run_out
+
     async def renew(self, action_id: str, holder: str) -> None:
         if self.leases.get(action_id) != holder:
             raise Superseded(f"Somebody else has taken {action_id} over.")

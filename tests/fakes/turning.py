@@ -38,6 +38,9 @@ class Dials:
     dials: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0, "c": 0})
     turned_by: dict[str, str] = field(default_factory=dict)
     applied: Counter[str] = field(default_factory=Counter)
+    """Calls of `apply`, by key."""
+    turned: Counter[str] = field(default_factory=Counter)
+    loosened: Counter[str] = field(default_factory=Counter)
     undone: Counter[str] = field(default_factory=Counter)
     helps: bool = True
     undo_works: bool = True
@@ -89,6 +92,7 @@ class TurnDial(Operation[TurnArguments]):
         if self.world.apply_raises == "before":
             raise RuntimeError("the dial is stuck")
         self.world.dials[arguments.dial] = arguments.to
+        self.world.turned[key] += 1
         self.world.turned_by[arguments.dial] = key
         if self.world.apply_raises == "after":
             raise RuntimeError("lost contact")
@@ -137,6 +141,31 @@ class PressButton(TurnDial):
     name = "testing.press_button"
     title = "Press a button"
     reversibility: Reversibility = "nothing_to_undo"  # type: ignore[misc]
+
+
+class LoosenAndTurn(TurnDial):
+    """An effect of two parts, which a death in between leaves half done."""
+
+    name = "testing.loosen_and_turn"
+    title = "Loosen a dial and turn it"
+
+    def between(self) -> None:
+        """Between the two parts."""
+
+    async def apply(
+        self, context: OperationContext, arguments: TurnArguments, plan: Plan, key: str
+    ) -> dict[str, Any]:
+        if not self.world.loosened[key]:
+            self.world.loosened[key] += 1
+        self.between()
+        return await super().apply(context, arguments, plan, key)
+
+    async def observe(
+        self, context: OperationContext, arguments: TurnArguments, plan: Plan, key: str
+    ) -> Observation:
+        found = await super().observe(context, arguments, plan, key)
+        undone = self.world.undone[key]
+        return "half_done" if found == "not_done" and self.world.loosened[key] > undone else found
 
 
 class NoInfrastructure:
