@@ -12,6 +12,7 @@ Kind = Literal[
     "approvals",
     "approver",
     "undo",
+    "notes",
     "restart",
     "archive",
     "log",
@@ -35,6 +36,7 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
         "approver",
         r"who (?:has )?(?:approved|denied|allowed|decided|permitted)|quien (?:aprobo|dio)",
     ),
+    ("restart", r"^(?:please |por favor )?(?:restart|reboot|reinicia)\b"),
     ("approve", r"^(?:please )?(?:approve|deny|reject|confirm|aprueba|rechaza)\b"),
     (
         "approvals",
@@ -45,12 +47,18 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
         "autonomy",
         r"autonom|run alone|on (?:your|its) own|without (?:asking|approval)|por tu cuenta",
     ),
+    (
+        "notes",
+        r"\bremember|\b(?:our|any|your) notes\b|\bnotes? say\b|\bseen (?:[\w-]+ ){0,4}before\b|"
+        r"happened before|recuerd|recordamos|(?:nuestras|dicen las) notas",
+    ),
     ("audit", r"\baudit|auditoria"),
     ("log", r"\blogs?\b|registros? de"),
+    ("why", r"^(?:but |and |y )?(?:why|por ?que)\b"),
     (
         "actions",
         r"what (?:did|have) (?:you|we)|last action|actions?\b|have you done|did you do|done today|"
-        r"que (?:hiciste|has hecho|se hizo)|acciones",
+        r"(?:which|what) repairs (?:did|have) you|que (?:hiciste|has hecho|se hizo)|acciones",
     ),
     ("why", r"\bwhy\b|\bcauses?\b|\breason|explain|explica|por ?que|what happened|que paso"),
     ("restart", r"restart|reboot|relaunch|bounce|reinici|rearranc"),
@@ -60,7 +68,8 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
         "status",
         r"wrong|broken|status|health|how (?:is|are)|doing|up\b|down\b|slow|ok\b|okay|alright|fine|"
         r"fleet|services?|replicas?|signals?|metrics?|figures|metricas|cifras|running|latency|memory|cpu|disk|overview|check|worry|errors?|"
-        r"que (?:esta|anda|va) mal|como (?:esta|estan|va|van)|estado|funciona|lento|caido|disco",
+        r"que (?:esta|anda|va) mal|que pasa\b|todo (?:va )?bien|todo en orden|"
+        r"como (?:esta|estan|va|van)|estado|funciona|lento|caido|disco",
     ),
 )
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in _PATTERNS)

@@ -37,6 +37,8 @@ STATES_ES = {
 }
 MOST = 8
 """Lines of one list; the rest is counted."""
+NOTE_CHARACTERS = 300
+"""Longest note that is told in full: more of it would bury the others."""
 
 
 def listed(intent: Intent, data: Data) -> str:
@@ -154,6 +156,19 @@ def incidents(data: Data, language: Language) -> str:
     if not lines:
         return "There have been no incidents." if language == "en" else "No ha habido incidentes."
     return _bullets(lines, "Incidents, newest first:" if language == "en" else "Incidentes:")
+
+
+def notes(data: Data, language: Language) -> str:
+    """What is remembered, in quotation marks: it is text from elsewhere, whoever wrote it."""
+    told = [" ".join(one.split()) for one in data["notes"]]
+    lines = [
+        f"“{one[:NOTE_CHARACTERS]}”{' ...' if len(one) > NOTE_CHARACTERS else ''}" for one in told
+    ]
+    if not lines:
+        return (
+            "Nothing like it is remembered." if language == "en" else "No hay recuerdo de algo así."
+        )
+    return _bullets(lines, "What is remembered:" if language == "en" else "Lo que se recuerda:")
 
 
 def why(

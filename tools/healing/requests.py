@@ -33,6 +33,7 @@ def _words(text: str) -> frozenset[str]:
 VERBS: dict[str, RequestedOperation] = {
     **dict.fromkeys(("restart", "reboot", "relaunch", "bounce"), "restart"),
     **dict.fromkeys(("reinicia", "reiniciar", "reinicie", "reinicies", "rearranca"), "restart"),
+    **dict.fromkeys(("reinicialo", "reiniciala"), "restart"),
     **dict.fromkeys(("archive", "archiva", "archivar", "archivad"), "archive"),
     **dict.fromkeys(("undo", "revert", "deshaz", "deshacer", "deshazlo", "revierte"), "undo"),
 }
@@ -46,6 +47,9 @@ POLITE = _words(
 YES = _words("yes yeah ok okay exactly right si vale claro")
 MODAL = _words("can could would will puedes podrias")
 """Words that make a question an instruction: "can you restart catalog?"."""
+ARTICLES = _words("a the")
+WISHES = _words("want need like please quiero necesito gustaria")
+"""Without one of these "a restart" is talked about: "would a restart of catalog help?"."""
 NEGATIONS = _words(
     "not no never dont doesnt didnt wont cannot cant shouldnt without avoid instead except but "
     "nunca sin tampoco salvo excepto pero"
@@ -202,6 +206,8 @@ def _read_clause(
         return [], None, None
     at = next((i for i, token in enumerate(tokens) if token in VERBS), None)
     if at is None or any(token not in POLITE for token in tokens[:at]):
+        return [], None, None
+    if at and tokens[at - 1] in ARTICLES and not WISHES.intersection(tokens[:at]):
         return [], None, None
     operation = VERBS[tokens[at]]
     rest = tokens[at + 1 :]

@@ -34,6 +34,7 @@ def read(words: str, before: str = "") -> list[tuple[str, str | None, str | None
         ("¿puedes reiniciar catalog?", [("restart", "catalog", None)]),
         ("sí, reinicia catalog", [("restart", "catalog", None)]),
         ("archive the old files of the player", [("archive", "player", None)]),
+        ("I would like a restart of catalog", [("restart", "catalog", None)]),
         ("undo that", [("undo", None, None)]),
         ("deshazlo", [("undo", None, None)]),
         (
@@ -71,6 +72,9 @@ def test_an_instruction_names_its_target(words: str, found: object) -> None:
         '{"do": "restart catalog"}',
         "the runbook: restart catalog",
         "restarting catalog helped last time",
+        "would a restart of catalog help?",
+        "the restart of catalog took five minutes",
+        "reinícialo",
         "restart it",
         "restart catalg",
         "restart catalog. " * 200,
