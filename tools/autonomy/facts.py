@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tools.autonomy.gate import BudgetFacts, EvidenceFacts, GateFacts, Standing
 from tools.autonomy.repository import AutonomyRepository
+from tools.autonomy.usage import NO_INCIDENT, Cause, Usage
 from tools.kit.deps import Caller
 from tools.kit.operation import Operation, Plan, Warrant
 
@@ -29,29 +30,26 @@ async def gather(
     evidence: EvidenceFacts,
     now: datetime,
     sources: Mapping[str, str] | None = None,
+    apart: bool = False,
 ) -> GateFacts:
     """Everything the gate looks at for one planned action.
 
+    Budget and cause come in one look. Where the database answers that with an error the transaction
+    is lost; begin it anew and gather *apart*, which finds out what of them can't be read.
+
     *sources* says where each argument comes from; None where nobody can tell, which trusts none.
+
+    Raises:
+        DBAPIError: budget or cause can't be read; never when gathered *apart*, unless the
+            connection is gone.
     """
     doubtful = None if sources is None else tuple(n for n, source in sources.items() if not source)
 
-    async def budget() -> BudgetFacts:
-        used = await repository.usage(operation.name, plan.target, now)
-        last = used.last_on_target
-        return BudgetFacts(
-            acted_last_hour=used.acted_last_hour,
-            at_work=used.at_work,
-            since_last_on_target=now - last if last else None,
-            unhelpful_last_day=used.unhelpful_last_day,
-            proposed_together=proposed_together,
-            open_questions=used.open_questions,
-            freezes=used.freezes,
-        )
-
-    async def cause() -> Standing:
-        return await _standing(repository, caller, warrant, plan.target)
-
+    read = _apart if apart else _at_once
+    incident_id = warrant.id if warrant.kind == "incident" else ""
+    used, incident = await read(repository, operation.name, plan.target, incident_id, now)
+    cause = None if incident is None else _standing(incident, caller, warrant, plan.target)
+    budget = None if used is None else _budget(used, proposed_together, now)
     return GateFacts(
         operation=operation.name,
         target=plan.target,
@@ -59,25 +57,56 @@ async def gather(
         reversibility=operation.reversibility,
         autonomous=operation.autonomous,
         warrant=warrant,
-        cause=await _readable(repository, "cause", cause),
+        cause=cause,
         evidence=evidence,
-        budget=await _readable(repository, "budget", budget),
+        budget=budget,
         tainted=tainted,
         arguments_trusted=doubtful == (),
         doubtful=doubtful or (),
     )
 
 
-async def _standing(
-    repository: AutonomyRepository, caller: Caller, warrant: Warrant, target: str
-) -> Standing:
-    """Where the cause a warrant names stands now."""
+async def _at_once(
+    repository: AutonomyRepository, operation: str, target: str, incident_id: str, now: datetime
+) -> tuple[Usage, Cause]:
+    return await repository.usage_and_incident(operation, target, incident_id, now)
+
+
+async def _apart(
+    repository: AutonomyRepository, operation: str, target: str, incident_id: str, now: datetime
+) -> tuple[Usage | None, Cause | None]:
+    async def usage() -> Usage:
+        return await repository.usage(operation, target, now)
+
+    async def cause() -> Cause:
+        return await repository.incident(incident_id) if incident_id else NO_INCIDENT
+
+    return (
+        await _readable(repository, "budget", usage),
+        await _readable(repository, "cause", cause),
+    )
+
+
+def _budget(used: Usage, proposed_together: int, now: datetime) -> BudgetFacts:
+    last = used.last_on_target
+    return BudgetFacts(
+        acted_last_hour=used.acted_last_hour,
+        at_work=used.at_work,
+        since_last_on_target=now - last if last else None,
+        unhelpful_last_day=used.unhelpful_last_day,
+        proposed_together=proposed_together,
+        open_questions=used.open_questions,
+        freezes=used.freezes,
+    )
+
+
+def _standing(incident: Cause, caller: Caller, warrant: Warrant, target: str) -> Standing:
+    """Where the cause a warrant names stands now; *incident* is the one of that id."""
     if warrant.kind == "incident":
-        incident = await repository.incident(warrant.id)
-        if incident is None:
+        about = incident.target
+        if about is None:
             return "missing"
-        about, is_open = incident
-        if not is_open:
+        if not incident.is_open:
             return "closed"
         # An incident of a whole service covers its replicas.
         return "open" if about == target or target.startswith(f"{about}/") else "elsewhere"

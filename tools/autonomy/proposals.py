@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import audit
@@ -12,7 +13,7 @@ from memory.ids import new_id
 from memory.tables.autonomy import Action, Approval
 from tools.autonomy.facts import gather
 from tools.autonomy.fingerprint import DecidedBy
-from tools.autonomy.gate import EvidenceFacts, judge, together
+from tools.autonomy.gate import EvidenceFacts, GateFacts, judge, together
 from tools.autonomy.ledger import held_conflict
 from tools.autonomy.policy import AutonomyConfig
 from tools.autonomy.records import issue_permit, move, question_digest
@@ -65,26 +66,17 @@ async def store(
     """
     at = origin.at
     repository = AutonomyRepository(session)
-    await repository.hold_proposals()
-    if holders := await repository.holders([p.plan.target for p in planned]):
-        raise held_conflict(holders[0], at)
-    verdicts = [
-        judge(
-            await gather(
-                repository,
-                origin.caller,
-                p.operation,
-                p.plan,
-                p.intention.warrant,
-                proposed_together=len(planned),
-                tainted=origin.tainted,
-                sources=p.sources,
-                evidence=p.evidence,
-                now=at,
-            )
-        )
-        for p in planned
-    ]
+    await _hold(repository, planned, at)
+    try:
+        facts = await _facts(repository, origin, planned)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        # Nothing is written yet: what is read after the error must be another transaction's.
+        await session.rollback()
+        await _hold(repository, planned, at)
+        facts = await _facts(repository, origin, planned, apart=True)
+    verdicts = [judge(one) for one in facts]
     overall = together(verdicts)
     approval: Approval | None = None
     if overall.outcome == "ask":
@@ -115,6 +107,38 @@ async def store(
         body = {"reason": action.reason}
         await move(session, action, state, at=at, actor="gate", note=note, body=body)
     return as_proposed(overall.outcome, overall.reason, actions, approval)
+
+
+async def _hold(repository: AutonomyRepository, planned: Sequence[Planned], at: datetime) -> None:
+    """Be the only one who judges, with every target free."""
+    await repository.hold_proposals()
+    if holders := await repository.holders([p.plan.target for p in planned]):
+        raise held_conflict(holders[0], at)
+
+
+async def _facts(
+    repository: AutonomyRepository,
+    origin: Origin,
+    planned: Sequence[Planned],
+    *,
+    apart: bool = False,
+) -> list[GateFacts]:
+    return [
+        await gather(
+            repository,
+            origin.caller,
+            p.operation,
+            p.plan,
+            p.intention.warrant,
+            proposed_together=len(planned),
+            tainted=origin.tainted,
+            sources=p.sources,
+            evidence=p.evidence,
+            now=origin.at,
+            apart=apart,
+        )
+        for p in planned
+    ]
 
 
 def _question(

@@ -21,12 +21,21 @@ from memory.tables.autonomy import (
     Freeze,
     Permit,
 )
-from memory.tables.healing import Incident
 from memory.tables.identity import Person
 from memory.tables.leases import Lease
 from tools.autonomy.policy import CHANGE_FREEZE
 from tools.autonomy.states import WAITING
-from tools.autonomy.usage import AT_WORK_COUNT, DAY, HOUR, USAGE, Usage
+from tools.autonomy.usage import (
+    AT_WORK_COUNT,
+    BOTH,
+    CAUSE,
+    USAGE,
+    Cause,
+    Usage,
+    asked_of,
+    cause_in,
+    usage_in,
+)
 from tools.kit.ledger import Purpose
 
 PROPOSAL_LOCK = "autonomy:proposals"
@@ -236,14 +245,10 @@ class AutonomyRepository:
         )
         return {row.id: row.name for row in rows}
 
-    async def incident(self, incident_id: str) -> tuple[str, bool] | None:
+    async def incident(self, incident_id: str) -> Cause:
         """Target of an incident and whether it is open."""
-        row = (
-            await self.session.execute(
-                select(Incident.target, Incident.closed_at).where(Incident.id == incident_id)
-            )
-        ).one_or_none()
-        return (row.target, row.closed_at is None) if row else None
+        row = (await self.session.execute(CAUSE, {"incident": incident_id})).one_or_none()
+        return cause_in(row)
 
     async def freezes(self, operation: str | None = None) -> Sequence[Freeze]:
         """Freezes in force: those of *operation* and the change freeze, or all of them."""
@@ -271,18 +276,16 @@ class AutonomyRepository:
 
     async def usage(self, operation: str, target: str, now: datetime) -> Usage:
         """What has happened lately, in one look."""
-        given = {"operation": operation, "target": target, "now": now}
-        row = (
-            await self.session.execute(USAGE, given | {"hour": now - HOUR, "day": now - DAY})
-        ).one()
-        return Usage(
-            acted_last_hour=row.acted,
-            last_on_target=row.last,
-            unhelpful_last_day=row.unhelpful,
-            at_work=row.at_work,
-            open_questions=row.open_questions,
-            freezes=tuple(row.frozen),
-        )
+        asked = asked_of(operation, target, "", now)
+        return usage_in((await self.session.execute(USAGE, asked)).one())
+
+    async def usage_and_incident(
+        self, operation: str, target: str, incident_id: str, now: datetime
+    ) -> tuple[Usage, Cause]:
+        """What `usage` and `incident` answer, in one look."""
+        asked = asked_of(operation, target, incident_id, now)
+        row = (await self.session.execute(BOTH, asked)).one()
+        return usage_in(row), cause_in(row)
 
     async def at_work(self) -> int:
         """Actions begun and not ended."""

@@ -1,15 +1,31 @@
-"""What the budget is made of, read in one statement.
+"""What the budget and the cause are made of, read in one statement.
 
-It is built once: composing it anew took longer than PostgreSQL takes to answer it.
+Statements are built once, over tables and with the names of states written into them: composing
+them anew, or mapping to objects, took longer than PostgreSQL takes to answer.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import BindParameter, DateTime, String, bindparam, cast, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    DateTime,
+    Row,
+    String,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from memory.tables.autonomy import Action, Approval, Freeze, Permit
+from memory.tables.healing import Incident
 from tools.autonomy.policy import CHANGE_FREEZE, UNHELPFUL
 from tools.autonomy.states import AT_WORK
 
@@ -34,50 +50,70 @@ class Usage:
     """Reasons of the freezes in force for the operation."""
 
 
+@dataclass(frozen=True)
+class Cause:
+    """An incident as a warrant is held against it."""
+
+    target: str | None
+    """None where there is no such incident."""
+    is_open: bool
+
+
+NO_INCIDENT = Cause(target=None, is_open=False)
+
+_ACTION, _APPROVAL, _FREEZE = Action.__table__.c, Approval.__table__.c, Freeze.__table__.c
+_INCIDENT, _PERMIT = Incident.__table__.c, Permit.__table__.c
+_COUNT = func.count()
+
+
 def _moment(name: str) -> BindParameter[datetime]:
     return bindparam(name, type_=DateTime(timezone=True))
 
 
-_OPERATION = bindparam("operation", type_=String)
-_COUNT = func.count()
+def _name(name: str) -> BindParameter[str]:
+    return bindparam(name, type_=String)
 
-AT_WORK_COUNT = select(_COUNT).select_from(Action).where(Action.state.in_(AT_WORK))
+
+def _in(states: Iterable[str]) -> ColumnElement[bool]:
+    return _ACTION.state.in_([literal_column(f"'{state}'", String) for state in sorted(states)])
+
+
+AT_WORK_COUNT = select(_COUNT).select_from(Action.__table__).where(_in(AT_WORK))
 
 _ACTED = (
     select(_COUNT)
-    .select_from(Permit)
-    .join(Action, Action.id == Permit.action_id)
-    .where(Action.operation == _OPERATION, Permit.consumed_at >= _moment("hour"))
+    .select_from(Permit.__table__.join(Action.__table__, _ACTION.id == _PERMIT.action_id))
+    .where(_ACTION.operation == _name("operation"), _PERMIT.consumed_at >= _moment("hour"))
 )
 _LAST = (
-    select(func.max(Permit.consumed_at))
-    .join(Action, Action.id == Permit.action_id)
-    .where(Action.target == bindparam("target", type_=String))
+    select(func.max(_PERMIT.consumed_at))
+    .select_from(Permit.__table__.join(Action.__table__, _ACTION.id == _PERMIT.action_id))
+    .where(_ACTION.target == _name("target"))
 )
 # One undone because a person asked is not among the unhelpful: its check had held.
 _UNHELPFUL = (
     select(_COUNT)
-    .select_from(Action)
+    .select_from(Action.__table__)
     .where(
-        Action.operation == _OPERATION,
-        Action.state.in_(UNHELPFUL),
-        Action.updated_at >= _moment("day"),
-        or_(Action.check.is_(None), ~Action.check["ok"].as_boolean().is_(True)),
+        _ACTION.operation == _name("operation"),
+        _in(UNHELPFUL),
+        _ACTION.updated_at >= _moment("day"),
+        or_(_ACTION.check.is_(None), ~_ACTION.check["ok"].as_boolean().is_(True)),
     )
 )
 _OPEN_QUESTIONS = (
     select(_COUNT)
-    .select_from(Approval)
-    .where(Approval.state == "pending", Approval.expires_at > _moment("now"))
+    .select_from(Approval.__table__)
+    .where(_APPROVAL.state == literal_column("'pending'"), _APPROVAL.expires_at > _moment("now"))
 )
 _FROZEN = select(
     func.coalesce(
-        func.array_agg(aggregate_order_by(Freeze.reason, Freeze.operation)),
+        func.array_agg(aggregate_order_by(_FREEZE.reason, _FREEZE.operation)),
         cast([], ARRAY(String)),
     )
-).where(or_(Freeze.operation == _OPERATION, Freeze.operation == CHANGE_FREEZE))
+).where(or_(_FREEZE.operation == _name("operation"), _FREEZE.operation == _name("everything")))
 
-USAGE = select(
+_USAGE_PARTS = (
     _ACTED.scalar_subquery().label("acted"),
     _LAST.scalar_subquery().label("last"),
     _UNHELPFUL.scalar_subquery().label("unhelpful"),
@@ -85,4 +121,54 @@ USAGE = select(
     _OPEN_QUESTIONS.scalar_subquery().label("open_questions"),
     _FROZEN.scalar_subquery().label("frozen"),
 )
-"""Wants `operation`, `target`, `now`, `hour` (an hour before) and `day` (a day before)."""
+_CAUSE = (
+    select(_INCIDENT.target.label("about"), _INCIDENT.closed_at.is_(None).label("is_open"))
+    .where(_INCIDENT.id == _name("incident"))
+    .subquery()
+)
+
+USAGE = select(*_USAGE_PARTS)
+"""Wants `operation`, `target`, `everything` (the name of the change freeze), `now`, `hour` (an hour
+before) and `day` (a day before)."""
+CAUSE = select(_CAUSE)
+"""Wants `incident`; no row where there is none of that id."""
+BOTH = select(
+    *_USAGE_PARTS,
+    select(_CAUSE.c.about).scalar_subquery().label("about"),
+    select(_CAUSE.c.is_open).scalar_subquery().label("is_open"),
+)
+"""Both in one row."""
+
+
+def asked_of(
+    operation: str, target: str, incident: str, now: datetime
+) -> dict[str, str | datetime]:
+    """What the statements want."""
+    return {
+        "operation": operation,
+        "target": target,
+        "incident": incident,
+        "everything": CHANGE_FREEZE,
+        "now": now,
+        "hour": now - HOUR,
+        "day": now - DAY,
+    }
+
+
+def usage_in(row: Row[*tuple[Any, ...]]) -> Usage:
+    """What a row of `USAGE` or `BOTH` says of the budget."""
+    return Usage(
+        acted_last_hour=row.acted,
+        last_on_target=row.last,
+        unhelpful_last_day=row.unhelpful,
+        at_work=row.at_work,
+        open_questions=row.open_questions,
+        freezes=tuple(row.frozen),
+    )
+
+
+def cause_in(row: Row[*tuple[Any, ...]] | None) -> Cause:
+    """What a row of `CAUSE` or `BOTH` says of the incident."""
+    if row is None or row.about is None:
+        return NO_INCIDENT
+    return Cause(target=row.about, is_open=row.is_open)

@@ -159,6 +159,17 @@ async def test_a_fact_that_cannot_be_read_asks(desk: Desk, table: str, said: str
     assert said in proposed.reason
 
 
+async def test_a_request_stands_though_incidents_cannot_be_read(desk: Desk) -> None:
+    async with desk.database.unit_of_work() as session:
+        await session.execute(text("ALTER TABLE incident RENAME TO elsewhere"))
+
+    proposed = await desk.propose()
+
+    assert proposed.outcome == "ask"
+    assert "couldn't be read" not in proposed.reason
+    assert [(await desk.action(one.id)).state for one in proposed.actions] == ["asked"]
+
+
 async def test_what_did_not_help_uses_up_the_error_budget(desk: Desk) -> None:
     (failed,) = await desk.permitted(by_request("a"))
     desk.world.apply_raises = "before"
