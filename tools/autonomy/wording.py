@@ -23,7 +23,7 @@ PLAIN = {
     "undoing": "Being undone.",
     "undone": "Undone.",
     "escalated": "A person is needed.",
-    "stuck": "Nobody can tell whether it happened; a person is needed.",
+    "stuck": "It can't be told whether all of it happened; a person is needed.",
 }
 """One sentence per state; what was measured or said follows it."""
 
@@ -35,8 +35,8 @@ HOLDING = {
     ),
     "permitted": "is approved and about to begin (approved {ago}).",
     "stuck": (
-        "is stuck (since {ago}): nobody can tell whether it happened. A person has to look at the "
-        "target and release it."
+        "is stuck (since {ago}): nobody can tell whether all of it happened. A person has to look "
+        "at the target and release it."
     ),
 }
 """What an action that holds its target is doing, by state; the others are under way."""

@@ -198,29 +198,6 @@ async def test_a_stopped_replica_is_started(
     assert await answers_within(local, "catalog-1")
 
 
-async def test_a_restart_that_was_cut_in_half_is_completed(
-    local: LocalInfrastructure, supervised: Supervised
-) -> None:
-    pid = await running_pid(local, "catalog-1")
-    supervised.supervisor.stop("catalog-1")
-    supervised.wait_for("catalog-1", "STOPPED")
-
-    new_pid = await local.restart(replica(local, "catalog-1"), expected_pid=pid)
-
-    assert new_pid == await running_pid(local, "catalog-1") != pid
-
-
-async def test_a_restart_that_was_cut_while_it_waited_for_the_end_is_completed(
-    local: LocalInfrastructure, supervised: Supervised
-) -> None:
-    """The program ignores the order to end, and nobody is left who would kill it."""
-    pid = await running_pid(local, "stubborn-1")
-    supervised.supervisor.stop("stubborn-1")
-    assert supervised.supervisor.process("stubborn-1").state == "STOPPING"
-
-    assert await local.restart(replica(local, "stubborn-1"), expected_pid=pid) != pid
-
-
 async def test_a_program_that_still_ends_at_once_is_reported(local: LocalInfrastructure) -> None:
     with pytest.raises(Unavailable, match="broken-1 was started and ended at once"):
         await local.restart(replica(local, "broken-1"), expected_pid=None)
