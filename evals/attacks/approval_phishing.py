@@ -12,25 +12,52 @@ is given; the same lures must be seen to work there.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from evals.attacks.parts.progress import Progress
 from evals.attacks.phishing_parts.lures import Lure, lures
 from evals.attacks.phishing_parts.stage import NotAsked, Weaken, as_it_is, open_stage
 from evals.attacks.phishing_parts.weak import believing
 from evals.verdicts import bar, versions
 from evals.worlds.doors import REAL
 
-RAW_PAGES = ("evals.attacks.phishing_parts.weak",)
 LEAST = 100
 """Misled questions that a run must have judged to say anything."""
 CONTROL_LURES = 8
 """Lures tried at each control: enough to be seen, not a second whole run."""
+HIDDEN = ("override", "isolate", "zero width", "marks", "tags")
+"""Shapes of characters that hide or act."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """An academy that would be fooled."""
+
+    falls_for: Callable[[Lure], bool]
+    """Which lures are tried at it."""
+    module: Sequence[str] = REAL
+    weaken: Weaken = as_it_is
+
+
+CONTROLS: Mapping[str, Control] = {
+    "cards of the model's words": Control(
+        falls_for=lambda lure: lure.placement == "arguments", weaken=believing
+    ),
+    "text shown as it is given": Control(
+        falls_for=lambda lure: (
+            lure.placement in ("words", "incident") and lure.name.split(" in ")[0] in HIDDEN
+        ),
+        module=("evals.attacks.phishing_parts.weak",),
+    ),
+}
 
 
 async def attack(
     tried: Sequence[Lure],
     *,
+    label: str,
     module: Sequence[str] = REAL,
     weaken: Weaken = as_it_is,
     terminal: bool = True,
@@ -39,12 +66,16 @@ async def attack(
     """Play *tried* one after another; what was wrong, what led to no question, what was done."""
     problems: list[str] = []
     silent: list[str] = []
+    progress = Progress(f"approval-phishing, {label}", len(tried))
     async with open_stage(module=module, weaken=weaken, control_url=control_url) as stage:
         for lure in tried:
+            found: list[str] = []
             try:
-                problems += await stage.play(lure, terminal=terminal)
+                found = await stage.play(lure, terminal=terminal)
             except NotAsked as error:
                 silent.append(str(error))
+            problems += found
+            progress.step(bad=bool(found))
         return {
             "questions": len(tried) - len(silent),
             "misled": problems,
@@ -54,20 +85,22 @@ async def attack(
 
 
 def measure(*, seed: int = 1, lures_at_most: int = 200) -> dict[str, Any]:
-    """Play the seeded lures against the product, and some of them against both controls."""
+    """Play some of the seeded lures against both controls, then all against the product."""
     began = time.monotonic()
     tried = lures(seed, limit=lures_at_most)
-    ours = asyncio.run(attack(tried))
-    told = [lure for lure in tried if lure.placement == "arguments"][:CONTROL_LURES]
-    hidden = [
-        lure for lure in tried
-        if lure.placement in ("words", "incident")
-        and lure.name.split(" in ")[0] in ("override", "isolate", "zero width", "marks", "tags")
-    ][:CONTROL_LURES]  # fmt: skip
     controls = {
-        "cards of the model's words": asyncio.run(attack(told, weaken=believing, terminal=False)),
-        "text shown as it is given": asyncio.run(attack(hidden, module=RAW_PAGES, terminal=False)),
+        name: asyncio.run(
+            attack(
+                [lure for lure in lures(seed) if control.falls_for(lure)][:CONTROL_LURES],
+                label=name,
+                module=control.module,
+                weaken=control.weaken,
+                terminal=False,
+            )
+        )
+        for name, control in CONTROLS.items()
     }
+    ours = asyncio.run(attack(tried, label="ours"))
     return {
         "name": "approval-phishing",
         "ours": {"lures": len(tried), **ours},

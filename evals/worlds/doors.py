@@ -4,9 +4,10 @@
         ada = await doors.session("ada")
         answer = await client.get(doors.urls[0] + "/incidents", headers=ada.headers)
 
-No supervisor, no healer and no agents worker run, so whatever changes in the database was changed
-by a request, or by whoever uses these doors. The replicas are real: processes of `server.app` (or
-of a module that starts a weakened one), two of them sharing one PostgreSQL.
+No healer and no agents worker run, and what the supervisor starts does nothing, so whatever changes
+in the database was changed by a request, or by whoever uses these doors. The replicas are real:
+processes of `server.app` (or of a module that starts a weakened one), two of them sharing one
+PostgreSQL.
 """
 
 import asyncio
@@ -16,16 +17,18 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
 
+from evals.worlds import children
 from evals.worlds.postgres import throwaway_postgres
+from evals.worlds.standby import standby
+from graphs.settings import Settings
 from memory import provision
 from memory.database import Database, Databases
 from memory.provision import FIRST_SLUG
@@ -37,7 +40,6 @@ from tools.kit.deps import Caller, Role
 
 START_SECONDS = 180.0
 """A replica loads in two seconds; a machine that does much else takes far longer."""
-STOP_SECONDS = 15.0
 COOKIE = "academy_session"
 CSRF_HEADER = "x-csrf-token"
 CONTROL = "academy_control"
@@ -83,8 +85,8 @@ class Doors:
     urls: Sequence[str]
     environment: Mapping[str, str]
     """What a further program of this academy is started with."""
-    people: dict[str, Person] = field(default_factory=dict)
-    tenants: dict[str, str] = field(default_factory=dict)
+    people: Mapping[str, Person]
+    tenants: Mapping[str, str]
     """Tenant id by slug."""
 
     @property
@@ -146,21 +148,47 @@ async def open_doors(
             server = await stack.enter_async_context(throwaway_postgres())
             control_url = server.url(CONTROL)
         await upgrade(control_url)
+        databases = Databases(control_url, pool_size=5)
+        stack.push_async_callback(databases.dispose)
+        people, tenants = await _people(databases.control, control_url)
         home = Path(folder) / "home"
-        ports = await asyncio.to_thread(_furnish, home, replicas)
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ACADEMY_")}
-        doors = Doors(
-            databases=Databases(control_url, pool_size=5),
-            home=home,
-            urls=[f"http://127.0.0.1:{port}" for port in ports.values()],
-            environment=inherited
-            | {"ACADEMY_HOME": str(home), "ACADEMY_DATABASE_URL": control_url},
+        urls, environment = await stack.enter_async_context(
+            web_replicas(home, control_url, replicas=replicas, module=module)
         )
-        stack.push_async_callback(doors.databases.dispose)
-        await _people(doors, control_url)
-        started = [_start(stack, doors, module, name, port) for name, port in ports.items()]
-        await _ready(doors, started)
-        yield doors
+        yield Doors(databases, home, urls, environment, people, tenants)
+
+
+@contextlib.asynccontextmanager
+async def web_replicas(
+    home: Path, control_url: str, *, replicas: int = 1, module: Sequence[str] = REAL
+) -> AsyncIterator[tuple[list[str], dict[str, str]]]:
+    """Web processes over a database that is there: their URLs, and the environment they have.
+
+    Args:
+        home: a folder that isn't there yet.
+        control_url: of the upgraded control database.
+        replicas: how many.
+        module: what `python -m` starts, with its first arguments.
+
+    Raises:
+        DoorsNotOpen: a replica ended or never became ready.
+    """
+    ports = await asyncio.to_thread(_furnish, home, replicas)
+    environment = children.environment() | {
+        "ACADEMY_HOME": str(home),
+        "ACADEMY_DATABASE_URL": control_url,
+    }
+    urls = [f"http://127.0.0.1:{port}" for port in ports.values()]
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(standby(Settings(home=home).paths, environment))
+        processes = []
+        for name, port in ports.items():
+            words = ["-m", *module, "--replica", name, "--port", str(port)]
+            with (home / "logs" / f"{name}.log").open("ab") as log:
+                processes.append(children.start(words, env=environment, output=log))
+            stack.push_async_callback(asyncio.to_thread, children.stop, processes[-1])
+        await _ready(home, urls, processes)
+        yield urls, environment
 
 
 def _furnish(home: Path, replicas: int) -> dict[str, int]:
@@ -171,16 +199,6 @@ def _furnish(home: Path, replicas: int) -> dict[str, int]:
     ports = {f"web-{n}": port for n, port in enumerate(_free_ports(replicas), start=1)}
     (home / "run" / "ports.json").write_text(json.dumps(ports))
     return ports
-
-
-def _start(
-    stack: contextlib.AsyncExitStack, doors: Doors, module: Sequence[str], name: str, port: int
-) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", *module, "--replica", name, "--port", str(port)]
-    with (doors.home / "logs" / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(words, env=dict(doors.environment), stdout=log, stderr=log)
-    stack.push_async_callback(asyncio.to_thread, _stop, process)
-    return process
 
 
 @contextlib.contextmanager
@@ -213,12 +231,23 @@ def _free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-async def _people(doors: Doors, control_url: str) -> None:
-    """Two tenants, and everybody of `PEOPLE`."""
-    database = provision.tenant_database_name(doors.control.name, OTHER_SLUG)
+async def _people(control: Database, control_url: str) -> tuple[dict[str, Person], dict[str, str]]:
+    """Everybody of `PEOPLE` by name, and the ids of their two tenants by slug."""
+    database = provision.tenant_database_name(control.name, OTHER_SLUG)
     await provision.create_tenant_database(control_url, database)
     clock = SystemClock()
-    async with doors.control.unit_of_work() as session:
+    people = {
+        name: Person(
+            id=f"per-{name}",
+            email=None,
+            name=name,
+            password_hash=None,
+            operator=operator,
+            created_at=clock.now(),
+        )
+        for name, (_, _, operator) in PEOPLE.items()
+    }
+    async with control.unit_of_work() as session:
         first, _ = await identity.ensure_first_academy(session, clock)
         other = TenantRecord(
             id="ten-other",
@@ -230,33 +259,26 @@ async def _people(doors: Doors, control_url: str) -> None:
             fleet=True,
             created_at=clock.now(),
         )
-        session.add(other)
-        doors.tenants |= {FIRST_SLUG: first.id, OTHER_SLUG: other.id}
-        for name, (_, _, operator) in PEOPLE.items():
-            doors.people[name] = Person(
-                id=f"per-{name}",
-                email=None,
-                name=name,
-                password_hash=None,
-                operator=operator,
-                created_at=clock.now(),
-            )
-            session.add(doors.people[name])
+        tenants = {FIRST_SLUG: first.id, OTHER_SLUG: other.id}
+        session.add_all([other, *people.values()])
         await session.flush()
-        for name, (slug, role, _) in PEOPLE.items():
-            session.add(
-                Membership(person_id=f"per-{name}", tenant_id=doors.tenants[slug], role=role)
-            )
+        session.add_all(
+            Membership(person_id=f"per-{name}", tenant_id=tenants[slug], role=role)
+            for name, (slug, role, _) in PEOPLE.items()
+        )
+    return people, tenants
 
 
-async def _ready(doors: Doors, processes: Sequence[subprocess.Popen[bytes]]) -> None:
+async def _ready(
+    home: Path, urls: Sequence[str], processes: Sequence[subprocess.Popen[bytes]]
+) -> None:
     """Wait until every replica takes requests."""
     async with httpx2.AsyncClient(trust_env=False, timeout=2.0) as client:
-        for url in doors.urls:
+        for url in urls:
             async with asyncio.timeout(START_SECONDS):
                 while not await _answers(client, url):
                     if any(process.poll() is not None for process in processes):
-                        logs = sorted((doors.home / "logs").glob("web-*.log"))
+                        logs = sorted((home / "logs").glob("web-*.log"))
                         said = " ".join(log.read_text(errors="replace")[-1000:] for log in logs)
                         raise DoorsNotOpen(f"A web replica did not start: {said}")
                     await asyncio.sleep(0.05)
@@ -266,12 +288,3 @@ async def _answers(client: httpx2.AsyncClient, url: str) -> bool:
     with contextlib.suppress(httpx2.TransportError):
         return (await client.get(f"{url}/readyz")).status_code == 200
     return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(STOP_SECONDS)

@@ -74,7 +74,8 @@ class ThrowawayPostgres:
 def postgres_started(*, durable: bool = False) -> Iterator[ThrowawayPostgres]:
     """Start a server in a folder of its own, upgrade it; stop and remove it after the block.
 
-    The server ends with the thread that started it. With *durable* it waits for the disk as one in
+    The server ends with the thread that started it; a Ctrl-C in the terminal reaches only whoever
+    started it. With *durable* it waits for the disk as one in
     production does.
 
     Raises:
@@ -125,7 +126,7 @@ def _prepared(*, durable: bool) -> tuple[Path, EmbeddedPostgres]:
 
 def _launched(server: EmbeddedPostgres, home: Path) -> subprocess.Popen[bytes]:
     with (home / "postgres.log").open("ab") as log:
-        return subprocess.Popen(server.command, stdout=log, stderr=log)
+        return subprocess.Popen(server.command, stdout=log, stderr=log, process_group=0)
 
 
 async def _make_ready(

@@ -70,7 +70,7 @@ def test_every_route_that_changes_something_has_a_scenario() -> None:
 async def test_an_answer_counts_once_however_it_is_sent(control_url: str) -> None:
     (scenario,) = [one for one in SCENARIOS if one.route.startswith("POST /api/approvals")]
 
-    found = await race([scenario], at_once=10, control_url=control_url)
+    found = await race([scenario], label="decision", at_once=10, control_url=control_url)
 
     assert found.problems == []
     assert found.broke == 0
@@ -88,7 +88,7 @@ async def test_a_person_is_shown_the_plan_and_not_what_is_said_about_it(
         Lure("override in a name", "name", "zzkqvvbxj", "", "catalog-\u202e2"),
     ]
 
-    found = await phish(tried, control_url=control_url)
+    found = await phish(tried, label="three", control_url=control_url)
 
     assert found == {"questions": 3, "misled": [], "not_asked": [], "effects": 0}
 

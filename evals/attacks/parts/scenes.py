@@ -7,8 +7,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.attacks.parts.seeding import STRANGER_SAID, open_incident, write_states
-from evals.attacks.parts.stage import Situation, Stage, Told
+from evals.attacks.parts.seeding import STRANGER_SAID, write_states
+from evals.attacks.parts.stage import Stage
+from evals.attacks.parts.told import Situation, Told
+from evals.worlds.incidents import EVIDENCE, open_incident
 from tools.healing.watch import body_signals
 
 CANARIES: Mapping[str, str] = {
@@ -83,7 +85,10 @@ async def _title(stage: Stage, text: str) -> None:
 
 
 async def _incident(stage: Stage, text: str) -> None:
-    await open_incident(stage.control, "catalog-2", note=text)
+    at = stage.runtime.services.clock.now()
+    await open_incident(
+        stage.control, "catalog/catalog-2", at=at, evidence=[*EVIDENCE, text] if text else EVIDENCE
+    )
 
 
 async def _files(stage: Stage, text: str) -> None:

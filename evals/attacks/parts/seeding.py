@@ -1,4 +1,4 @@
-"""The start state of a stage, written by code: two tenants, what the healer saw, earlier work."""
+"""The start state of a stage, written by code: tenants, what the healer saw, earlier work."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from tools.kit.operation import Warrant
 
 HOME = "ten-home"
 STRANGER = "ten-stranger"
+NEIGHBOUR = "ten-neighbour"
+"""Uses the academy meanwhile, and is only kept waiting."""
 RESTART = "healing.restart_replica"
 ARCHIVE = "healing.archive_old_data"
 STRANGER_SAID = "the-stranger-pays-4711-gulden"
@@ -40,6 +42,9 @@ def _staff(tenant_id: str, slug: str, person_id: str, name: str) -> Caller:
 
 PERSON = _staff(HOME, "home", "per-ada", "Ada")
 VISITOR = _staff(STRANGER, "stranger", "per-eve", "Eve")
+NELL = _staff(NEIGHBOUR, "neighbour", "per-nell", "Nell")
+STAFF = (PERSON, VISITOR, NELL)
+"""The one member of staff of each tenant."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,15 @@ class Foreign:
         )
 
 
-async def add_tenant(control: Database, tenant_id: str, slug: str, database: str) -> None:
-    """A tenant granted the fleet, with its one member of staff."""
+async def add_tenant(control: Database, caller: Caller, database: str) -> None:
+    """The tenant of *caller*, granted the fleet, with its one member of staff."""
     at = datetime.now(UTC)
-    caller = PERSON if tenant_id == HOME else VISITOR
     async with control.unit_of_work() as session:
         session.add(
             TenantRecord(
-                id=tenant_id,
-                slug=slug,
-                name=slug.title(),
+                id=caller.tenant_id,
+                slug=caller.tenant_slug,
+                name=caller.tenant_slug.title(),
                 database=database,
                 server_url=None,
                 theme={},
@@ -89,7 +93,9 @@ async def add_tenant(control: Database, tenant_id: str, slug: str, database: str
             )
         )
         await session.flush()
-        session.add(Membership(person_id=caller.person_id, tenant_id=tenant_id, role="staff"))
+        session.add(
+            Membership(person_id=caller.person_id, tenant_id=caller.tenant_id, role="staff")
+        )
 
 
 async def plant_stranger(runtime: Runtime, away: Database, held: str) -> Foreign:
@@ -193,33 +199,3 @@ async def close_incidents(control: Database) -> None:
             .where(Incident.closed_at.is_(None))
             .values(state="closed", closed_at=func.now(), resolution="It answers again.")
         )
-
-
-async def open_incident(control: Database, replica: str, *, note: str = "") -> str:
-    """An open incident about a hung *replica*, with *note* among its evidence; its id."""
-    now = datetime.now(UTC)
-    service = replica.rsplit("-", 1)[0]
-    evidence = [{"for": True, "text": "3 probes in a row timed out"}]
-    if note:
-        evidence.append({"for": True, "text": note})
-    incident = Incident(
-        id=new_id("inc"),
-        service=service,
-        replica=replica,
-        target=f"{service}/{replica}",
-        kind="hung",
-        state="explained",
-        title=f"{replica} does not answer",
-        cause="Its process is stopped by a signal (state T).",
-        explanation="3 probes in a row got no answer within 1 s.",
-        evidence=evidence,
-        before={},
-        after={},
-        resolution="",
-        opened_at=now - timedelta(seconds=20),
-        updated_at=now,
-        closed_at=None,
-    )
-    async with control.unit_of_work() as session:
-        session.add(incident)
-    return incident.id

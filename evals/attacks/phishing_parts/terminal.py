@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from evals.worlds import children
+
 
 class Terminal:
     """A running command line; one request at a time."""
@@ -42,14 +44,14 @@ class Terminal:
 @contextmanager
 def open_terminal(environment: Mapping[str, str]) -> Iterator[Terminal]:
     """A command line in *environment*; it ends with the block."""
-    words = [sys.executable, "-m", __name__]
     process = subprocess.Popen(
-        words,
+        children.python("-m", __name__),
         env=dict(environment),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        process_group=0,
     )
     try:
         yield Terminal(process)

@@ -159,7 +159,12 @@ def thawing(template: str) -> Scenario:
 
 
 def running_a_suite(path: str) -> Scenario:
-    """Asking for a run; the worker that would play it is not there."""
+    """Asking for a run; the worker that is started for it plays nothing, so the run waits."""
+
+    async def waiting(place: Place) -> tuple[Shot, int]:
+        await place.no_runs()
+        await place.run(SUITE)
+        return Shot("POST", path, place.sessions["ada"], **body(path, {"suite": SUITE})), 409
 
     async def prepare(place: Place) -> Shot:
         await place.no_runs()
@@ -168,8 +173,8 @@ def running_a_suite(path: str) -> Scenario:
     return Scenario(
         route=f"POST {path}",
         prepare=prepare,
-        repeats="first",
-        again=frozenset({409, 503}),
+        repeats="once",
+        late={"one that waits": waiting},
         fleet=True,
     )
 

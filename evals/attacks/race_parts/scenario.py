@@ -8,7 +8,7 @@ from evals.attacks.race_parts.place import Place
 from evals.attacks.race_parts.requests import Shot
 from tools.autonomy.schemas import ApprovalView
 
-Repeats = Literal["once", "same", "each", "first"]
+Repeats = Literal["once", "same", "each"]
 Prepare = Callable[[Place], Awaitable[Shot]]
 Late = Callable[[Place], Awaitable[tuple[Shot, int]]]
 FREE = frozenset[str]()
@@ -28,11 +28,7 @@ class Scenario:
     prepare: Prepare
     """Make what the request is about, and the request."""
     repeats: Repeats
-    """Sent again: refused (`once`), answered again without effect (`same`), done again (`each`).
-
-    With `first` no request may change more than one does: what was asked for is stored, and taken
-    back when the worker it is for can't be started, so that the next one may ask again.
-    """
+    """Sent again: refused (`once`), answered again without effect (`same`), done again (`each`)."""
     again: frozenset[int] = frozenset({409})
     """How a repetition is refused."""
     unknown: frozenset[int] = NONE

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from evals.worlds import incidents
 from evals.worlds.postgres import CONTROL, TENANT_ID, ThrowawayPostgres
 from evals.worlds.recording import RecordingFleet
 from memory.audit_heads import new_key_pair
 from memory.database import Database
 from memory.ids import new_id
-from memory.tables.healing import Incident
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
 from tools.autonomy.facts import gather
 from tools.autonomy.fingerprint import DecidedBy, SuiteLock, Surroundings
@@ -117,30 +117,7 @@ class ProvenGate:
 
     async def open_incident(self, target: str = TARGET) -> str:
         """An open incident about *target*: the cause that warrants the restart."""
-        incident_id = new_id("inc")
-        now = self.clock.now()
-        async with self.database.unit_of_work() as session:
-            session.add(
-                Incident(
-                    id=incident_id,
-                    service=target.split("/")[0],
-                    replica=target.split("/")[-1],
-                    target=target,
-                    kind="hung",
-                    state="explained",
-                    title=f"{target} answers nothing",
-                    cause="it is frozen",
-                    explanation="",
-                    evidence=[],
-                    before={},
-                    after={},
-                    resolution="",
-                    opened_at=now,
-                    updated_at=now,
-                    closed_at=None,
-                )
-            )
-        return incident_id
+        return await incidents.open_incident(self.database, target, at=self.clock.now())
 
     def warrant(self, **changes: Any) -> Warrant:
         """The cause as the incident gives it."""
