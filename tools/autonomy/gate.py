@@ -8,7 +8,7 @@ refused.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tools.autonomy import policy
 from tools.autonomy.evidence import Evidence
@@ -84,8 +84,7 @@ class GateFacts:
     """Names of the arguments it may have made up, as far as they are known."""
 
 
-@dataclass(frozen=True)
-class _Finding:
+class _Finding(NamedTuple):
     condition: Condition
     refuses: bool = False
 
@@ -161,24 +160,26 @@ def _allowed(facts: GateFacts) -> _Finding:
 
 def _evidence(facts: EvidenceFacts | None) -> list[_Finding]:
     """Evidence, fresh and covered: none of them can hold without trials."""
-    if facts is None or facts.problem:
-        why = facts.problem if facts is not None else ""
-        unread = f"the evidence couldn't be trusted: {why}" if why else UNREAD
-        answers = [(False, unread), (False, NONE_YET), (False, NONE_YET)]
+    answers: dict[Literal["evidence", "fresh", "covered"], tuple[bool, str]]
+    none: tuple[bool, str] = (False, NONE_YET)
+    if facts is None:
+        answers = {"evidence": (False, UNREAD), "fresh": none, "covered": none}
+    elif facts.problem:
+        distrust = f"the evidence couldn't be trusted: {facts.problem}"
+        answers = {"evidence": (False, distrust), "fresh": none, "covered": none}
     elif facts.evidence is None or facts.evidence.trials == 0:
-        answers = [(False, policy.NO_EVIDENCE), (False, NONE_YET), (False, NONE_YET)]
+        answers = {"evidence": (False, policy.NO_EVIDENCE), "fresh": none, "covered": none}
     else:
         evidence = facts.evidence
         covered = "trials that passed acted in the like" if facts.covered else _outside(evidence)
-        answers = [
-            (evidence.sufficient, evidence.reason),
-            _fresh(facts, evidence),
-            (facts.covered, covered),
-        ]
-    names: tuple[Literal["evidence", "fresh", "covered"], ...] = ("evidence", "fresh", "covered")
+        answers = {
+            "evidence": (evidence.sufficient, evidence.reason),
+            "fresh": _fresh(facts, evidence),
+            "covered": (facts.covered, covered),
+        }
     return [
         _Finding(Condition(name=name, holds=holds, reason=reason))
-        for name, (holds, reason) in zip(names, answers, strict=True)
+        for name, (holds, reason) in answers.items()
     ]
 
 

@@ -8,7 +8,7 @@ import structlog
 from memory.ids import new_id
 from memory.tables.autonomy import Action, Approval
 from tools.autonomy.policy import SECOND_PERSON, AutonomyConfig
-from tools.autonomy.records import Tampered, question_digest, require_untouched
+from tools.autonomy.records import Tampered, question_digest, require_untouched, taken
 from tools.autonomy.repository import AutonomyRepository
 from tools.kit.deps import Caller
 from tools.kit.drive import UNDOABLE
@@ -92,8 +92,7 @@ async def require_undoable(repository: AutonomyRepository, action: Action, at: d
     if action.reversibility not in UNDOABLE:
         said = {"nothing_to_undo": "there is nothing to undo", "irreversible": "it can't be undone"}
         raise Conflict(f"{action.plan['summary']}: {said.get(action.reversibility, 'no undo')}.")
-    permit = await repository.permit(action.id, "undo")
-    if permit is not None and (permit.consumed_at is not None or permit.expires_at > at):
+    if taken(await repository.permit(action.id, "undo"), at):
         raise Conflict(f"The undo of {action.id} was permitted already.")
 
 

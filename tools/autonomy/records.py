@@ -139,7 +139,7 @@ async def issue_permit(
     """
     repository = AutonomyRepository(session)
     permit = await repository.permit(action.id, purpose, lock=True)
-    if permit is not None and (permit.consumed_at is not None or permit.expires_at > at):
+    if taken(permit, at):
         raise Conflict(f"{action.id} has its permit to {purpose} already.")
     if permit is None:
         permit = Permit(id=new_id("per"), action_id=action.id, purpose=purpose, consumed_at=None)
@@ -165,6 +165,11 @@ async def issue_permit(
         },
     )
     return permit
+
+
+def taken(permit: Permit | None, at: datetime) -> bool:
+    """Whether a permit was used or is still good, so that none may be issued in its place."""
+    return permit is not None and (permit.consumed_at is not None or permit.expires_at > at)
 
 
 def require_permit(permit: Permit | None, action: Action, purpose: Purpose, at: datetime) -> Permit:

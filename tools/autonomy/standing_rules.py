@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tools.autonomy import policy
-from tools.autonomy.evidence import Region
+from tools.autonomy.evidence import within
 from tools.autonomy.standing_schemas import (
     BasisKind,
     Covered,
@@ -75,7 +75,7 @@ def unfit(
 
 def _covers(covered: Covered, region: Mapping[str, Any], kind: BasisKind) -> bool:
     if kind == "evidence":
-        return Region(covered.labels, dict(covered.figures), 0).covers(region)
+        return within(region, covered.labels, covered.figures)
     return all(region.get(name) == value for name, value in covered.labels.items())
 
 

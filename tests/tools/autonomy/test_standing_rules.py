@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.outpost import RESTART, TARGET
 from tools.autonomy import policy
 from tools.autonomy.standing_rules import LOOK_BACK, never, over_budget, unfit, unwarranted
 from tools.autonomy.standing_schemas import Basis, Covered, Effect, LastKnown, StandingPermit
@@ -14,6 +13,7 @@ from tools.healing.policy import HealingPolicy
 from tools.healing.restart_replica import RestartReplica
 from tools.kit.operation import Plan, Warrant
 
+RESTART, TARGET = RestartReplica.name, "catalog/catalog-1"
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 HOUR = policy.STANDING_PERMIT_FOR
 TICK = timedelta(microseconds=1)
@@ -116,6 +116,15 @@ def test_evidence_covers_only_what_was_tried_and_only_its_own_fingerprint() -> N
     )
 
 
+def test_an_approval_covers_what_agrees_with_all_its_labels_and_says_no_more() -> None:
+    given = permit(covered=[Covered(labels={"adapter": "local", "kind": "replica"})])
+
+    assert objection(given) == ""
+    assert objection(given, of=plan(replicas=99, fault="silent")) == ""
+    assert "outside" in objection(given, of=plan(kind="data"))
+    assert "outside" in objection(given, of=plan(adapter="elsewhere"))
+
+
 def budget(
     *,
     target: str = TARGET,
@@ -207,8 +216,7 @@ def test_what_did_not_help_counts_for_a_day_and_for_its_operation() -> None:
 
 
 def test_what_is_known_reaches_as_far_back_as_a_budget_looks() -> None:
-    assert timedelta(hours=1) <= LOOK_BACK
-    assert policy.COOL_DOWN <= LOOK_BACK
+    assert max(timedelta(hours=1), policy.COOL_DOWN) == LOOK_BACK
 
 
 def warrant(**change: Any) -> Warrant:
