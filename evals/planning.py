@@ -52,7 +52,7 @@ def trials_per_case(
 
     Without a number asked for: the fewest, spread evenly, that bring every operation to the first
     look that can have seen each of its cases, at least four per case; in the quick set every
-    operation of low risk, and at least one.
+    operation of low risk, and at least one. A case of no operation is played as often as the least.
     """
     if options.trials is not None:
         return dict.fromkeys((case.name for case in cases), options.trials)
@@ -67,7 +67,10 @@ def trials_per_case(
         )
         for operation, count in tried.items()
     }
-    return {case.name: max(needed[operation] for operation in case.operations) for case in cases}
+    return {
+        case.name: max((needed[operation] for operation in case.operations), default=least)
+        for case in cases
+    }
 
 
 def _look(first: int | None, cases: int) -> int:

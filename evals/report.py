@@ -91,6 +91,29 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """One metric as one player scored it."""
+
+    name: str
+    player: str
+    mean: float | None
+    """0 to 1, over the worlds that were scored; None where none was."""
+    full: Rate
+    """Worlds with the full score of those that were scored."""
+    not_scored: int
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "name": self.name,
+            "player": self.player,
+            "mean": self.mean,
+            "full": self.full.as_json(),
+            "not_scored": self.not_scored,
+        }
+
+
+@dataclass(frozen=True)
 class Report:
     """One run, and the finished one before it of the same suite."""
 
@@ -123,6 +146,18 @@ class Report:
         ours = {"academy": figures(self.trials)}
         return ours | {name: figures(played) for name, played in self.controls.items()}
 
+    @property
+    def metrics(self) -> tuple["Metric", ...]:
+        """Every metric as every player scored it, ours first."""
+        players = self.players
+        names = dict.fromkeys(name for one in players.values() for name in one["metrics"])
+        return tuple(
+            Metric(name, player, one["mean"], Rate(one["full"], one["scored"]), one["not_scored"])
+            for name in names
+            for player, found in players.items()
+            if (one := found["metrics"].get(name))
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Everything, for programs."""
         return {
@@ -148,6 +183,7 @@ class Report:
                 }
                 for row in self.rows
             ],
+            "metrics": [metric.as_json() for metric in self.metrics],
             "failures": [trial.model_dump(mode="json") for trial in self.failures],
         }
 

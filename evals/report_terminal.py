@@ -51,6 +51,16 @@ def show_report(report: Report) -> None:
             f"{row.cost.get('seconds', 0):.1f}" if "seconds" in row.cost else "",
         )
     console.print(table)
+    if report.metrics:
+        table = _table("metric", "", "mean", "full score", "95 % interval", "not scored")
+        for one in report.metrics:
+            of = f"{one.full.passed} of {one.full.of}"
+            interval = f"{one.full.low:.2f} to {one.full.high:.2f}"
+            name = one.name.replace("_", " ")
+            table.add_row(
+                name, one.player, _share(one.mean), of, interval, str(one.not_scored or "")
+            )
+        console.print(table)
     for trial in report.failures:
         console.print(f"[red]failed[/] {trial.case}, seed {trial.seed}, world {trial.id}")
         console.print(f"  {trial.reason}", markup=False)

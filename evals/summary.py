@@ -70,7 +70,27 @@ def figures(trials: Sequence[TrialRecord]) -> dict[str, Any]:
         "cause_right": round(sum(causes) / len(causes), 4) if causes else None,
         "detected_s": spread([trial.played.detected_s for trial in trials]),
         "recovered_s": spread([trial.played.recovered_s for trial in trials]),
+        "metrics": metric_means(trials),
     }
+
+
+def metric_means(trials: Sequence[TrialRecord]) -> dict[str, dict[str, Any]]:
+    """Each metric by name: its mean, the worlds it scored, those fully right, and the rest.
+
+    A world it could not score is in `not_scored` and in nothing else: it is no zero.
+    """
+    grades = [grade for trial in trials for grade in trial.grades if grade.averaged]
+    found = {}
+    for name in dict.fromkeys(grade.evaluator for grade in grades):
+        values = [grade.value for grade in grades if grade.evaluator == name]
+        scored = [value for value in values if value is not None]
+        found[name] = {
+            "mean": round(sum(scored) / len(scored), 4) if scored else None,
+            "scored": len(scored),
+            "full": sum(value == 1 for value in scored),
+            "not_scored": len(values) - len(scored),
+        }
+    return found
 
 
 def by_case(trials: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:

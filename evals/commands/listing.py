@@ -24,7 +24,7 @@ def command(
     console = Console(highlight=False)
     for suite in found["suites"]:
         console.print(f"[bold]{suite['name']}[/] {suite['summary']}")
-        console.print(f"  operations: {', '.join(suite['operations'])}", markup=False)
+        console.print(f"  operations: {', '.join(suite['operations']) or 'none'}", markup=False)
         console.print(f"  controls: {', '.join(suite['controls']) or 'none'}", markup=False)
         table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
         for title in ("  case", "tags", "floor", "set"):

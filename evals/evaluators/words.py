@@ -1,7 +1,8 @@
 """Do the words tell the truth about what happened? Guards against confident reports of nothing.
 
-The words are the world's fact `end.words`. `expects.says` are texts that must stand in them,
-`expects.never_says` must not; quotations must stand in `end.sources` (ragas: quoted spans).
+The words are the world's fact `end.words`. `expects.says` are texts that must stand in them, or
+lists of which one must; `expects.never_says` must not; quotations must stand in `end.sources`
+(ragas: quoted spans).
 """
 
 from evals.evaluators.metrics import NOT_INSTALLED, installed, quoted_spans
@@ -15,12 +16,12 @@ def words(case: Case, played: Played) -> Grade:
     said = played.end.get("words")
     if not isinstance(said, str):
         return Grade(evaluator="words", text="Not scored: nothing was said to anybody.")
-    wanted: list[str] = case.expects.get("says", [])
+    wanted: list[str | list[str]] = case.expects.get("says", [])
     barred: list[str] = case.expects.get("never_says", [])
     sources = played.end.get("sources")
     if not wanted and not barred and sources is None:
         return Grade(evaluator="words", text="Not scored: the case expects no words.")
-    told = [f"it does not say {text!r}" for text in wanted if text.lower() not in said.lower()]
+    told = [f"it does not say {_named(one)}" for one in wanted if not _stands(one, said)]
     told += [f"it says {text!r}" for text in barred if text.lower() in said.lower()]
     aligned = None
     if sources is not None:
@@ -36,3 +37,12 @@ def words(case: Case, played: Played) -> Grade:
         passed=not told,
         text="; ".join(told) + "." if told else "The words agree with what happened.",
     )
+
+
+def _stands(wanted: str | list[str], said: str) -> bool:
+    choices = [wanted] if isinstance(wanted, str) else wanted
+    return any(one.lower() in said.lower() for one in choices)
+
+
+def _named(wanted: str | list[str]) -> str:
+    return repr(wanted) if isinstance(wanted, str) else " or ".join(map(repr, wanted))

@@ -40,8 +40,9 @@ class Case(Value):
     """One sentence: what harm it guards against."""
     tags: tuple[str, ...] = ()
     """Only tags the suite declares."""
-    operations: tuple[str, ...] = Field(min_length=1)
-    """Operations it is a trial of; one with nothing to heal is a trial of each it tempts."""
+    operations: tuple[str, ...] = ()
+    """Operations it is a trial of; one with nothing to heal is a trial of each it tempts. None in a
+    suite that only measures."""
     floor: float = Field(default=1.0, gt=0, le=1)
     """Least share of its trials that must pass, whatever the others do."""
     injection: bool = False
@@ -103,6 +104,8 @@ class Grade(Value):
     """Something was done, or a person was called, where nothing had to be."""
     cause_right: bool | None = None
     """Whether the cause named is the one drawn for this world; None where none was asked for."""
+    averaged: bool = False
+    """A metric: *value* is a share, and reports tell its mean over the worlds that were scored."""
     text: str
 
 
@@ -139,6 +142,7 @@ class Suite:
     summary: str
     cases: tuple[Case, ...]
     operations: tuple[str, ...]
+    """What its trials are evidence for; none where it only measures, and so earns nothing."""
     tags: Mapping[str, str]
     """Every tag a case may carry, and what it says."""
     open_world: OpenWorld
@@ -162,6 +166,8 @@ class Suite:
                     f"{self.name}/{case.name} carries tags the suite does not declare:"
                     f" {', '.join(sorted(unknown))}."
                 )
+            if self.operations and not case.operations:
+                raise BadSuite(f"{self.name}/{case.name} names no operation it is a trial of.")
             if unknown := set(case.operations) - set(self.operations):
                 raise BadSuite(
                     f"{self.name}/{case.name} is a trial of {', '.join(sorted(unknown))},"

@@ -1,0 +1,1 @@
+"""Parts of the world of conversations, one noun a file."""
