@@ -204,7 +204,7 @@ def _at_least(passed: int, of: int, rate: float) -> float:
     """
     a, b = float(passed), float(of - passed + 1)
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(rate) + b * log1p(-rate))
-    if rate <= (a + 1) / (a + b + 2):
+    if rate <= passed / of:
         return front / (a * _fraction(a, b, rate))
     return 1 - front / (b * _fraction(b, a, 1 - rate))
 

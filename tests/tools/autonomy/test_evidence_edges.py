@@ -58,6 +58,11 @@ def judged(some: Sequence[TrialFact], floors: Mapping[str, float] | None = None)
         (3, 40, 0.05, 0.020753601475701208),
         (500, 1000, 0.05, 0.47351773123569124),
         (9_000, 10_000, 0.05, 0.8949288834127698),
+        # above the share that passed, where the other side of the fraction counts
+        (500, 1000, 0.9, 0.5197504361611927),
+        (9_000, 10_000, 0.99, 0.9067729068134422),
+        (3, 40, 0.95, 0.14915196127321298),
+        (34, 36, 0.999, 0.9945694355955591),
     ],
 )
 def test_the_bound_of_a_few_is_known(passed: int, of: int, error: float, bound: float) -> None:
