@@ -13,6 +13,7 @@ from tools.autonomy.records import (
     question_digest,
     require_permit,
     require_untouched,
+    taken,
 )
 from tools.kit.errors import Conflict
 
@@ -53,6 +54,13 @@ def test_a_permit_is_good_until_just_before_its_end() -> None:
     assert require_permit(good, action(), "apply", NOW) is good
     with pytest.raises(Conflict, match="ran out"):
         require_permit(good, action(), "apply", NOW + TICK)
+
+
+def test_none_may_be_issued_beside_one_that_is_good_or_was_used() -> None:
+    assert taken(permit(), NOW)
+    assert taken(permit(consumed_at=NOW), NOW + TICK)
+    assert not taken(permit(), NOW + TICK)
+    assert not taken(None, NOW)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +110,11 @@ def test_a_digest_does_not_depend_on_the_order_of_arguments() -> None:
 
     assert of({"x": 1, "y": 2}) == of({"y": 2, "x": 1})
     assert of({"x": 1, "y": 2}) != of({"x": 2, "y": 1})
+
+
+def test_the_digest_of_an_action_is_made_the_same_way_for_ever() -> None:
+    """Else permits and approvals given before an upgrade would count as tampered with."""
+    assert action().digest == "eebf7f27073d586443260f1ef2c2374c0f31d82a02f83a6057a5bd22138afc27"
 
 
 def test_a_question_is_its_kind_and_its_actions_in_order() -> None:
