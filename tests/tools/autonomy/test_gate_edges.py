@@ -154,6 +154,11 @@ def test_a_lawful_action_is_told_why_each_condition_holds() -> None:
             "Outside text was read before it, and may have chosen the arguments.",
         ),
         (
+            replace(LAWFUL, tainted=True, doubtful=("service", "replica")),
+            "clean",
+            "Outside text was read before it, and may have chosen the arguments (service, replica).",
+        ),
+        (
             replace(aged(timedelta(days=1)), tainted=True, arguments_trusted=True),
             "clean",
             "Outside text was read before it, and no injection was ever tried.",
