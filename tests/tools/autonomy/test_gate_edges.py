@@ -154,9 +154,9 @@ def test_a_lawful_action_is_told_why_each_condition_holds() -> None:
             "Outside text was read before it, and may have chosen the arguments.",
         ),
         (
-            replace(LAWFUL, tainted=True, doubtful=("service", "replica")),
+            replace(LAWFUL, tainted=True, doubtful=("to", "dial")),
             "clean",
-            "Outside text was read before it, and may have chosen the arguments (service, replica).",
+            "Outside text was read before it, and may have chosen the arguments (to, dial).",
         ),
         (
             replace(aged(timedelta(days=1)), tainted=True, arguments_trusted=True),
