@@ -38,7 +38,7 @@ _FOLLOW_UP = re.compile(
     r"undo(?:\s+(?:it|that|this))?|revert(?:\s+(?:it|that|this))?|do\s+(?:it|that)(?:\s+again)?|"
     r"again|try\s+again|go\s+on|go\s+ahead|continue|yes|yeah|yep|sure|please\s+do|no|nope|"
     r"the\s+other\s+one|both|all|all\s+of\s+them|the\s+(?:first|second|last)(?:\s+one)?|"
-    r"(?:is|did|does|was|has)\s+(?:it|that)\b.*|what\s+(?:is|was|does)\s+(?:it|that)\b.*|"
+    r"(?:is|did|does|was|has)\s+(?:it|that)(?:\s+[\w'-]+){0,4}|what\s+(?:is|was|does)\s+(?:it|that)\b.*|"
     r"more|tell\s+me\s+more|details|more\s+details|really|are\s+you\s+sure|explain(?:\s+that)?|"
     r"por\s*que|y\s+eso|cuando|quien|desde\s+cuando|deshaz(?:lo|\s+eso)|otra\s+vez|si|no|"
     r"que\s+tal\s+.*|sigue|mas|el\s+otro|ambos|todos"

@@ -12,7 +12,7 @@ ACCURACIES = (0.92, 0.91, 0.90, 0.89, 0.88, 0.87, 0.86, 0.85, 0.80, 0.75, 0.70)
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of held-out texts: how sure the engine is that one is in scope, 0 to 1."""
+    """Scores of held-out texts: how sure the engine is that one is in scope, on its own scale."""
 
     right: NDArray[np.bool_]
     """Whether each in-scope text got its own label."""

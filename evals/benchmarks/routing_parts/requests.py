@@ -50,17 +50,17 @@ def linear_router(seed: int) -> Decide:
     examples = read_examples()
     texts, owners = [one.text for one in examples], np.array([one.owner for one in examples])
     model = linear_model(seed)
-    chances = cross_val_predict(model, texts, owners, cv=5, method="predict_proba")
+    scores = cross_val_predict(model, texts, owners, cv=5, method="decision_function")
     model.fit(texts, owners)
     names = np.asarray(model.classes_)
-    sure, right = chances.max(axis=1), names[chances.argmax(axis=1)] == owners
+    sure, right = scores.max(axis=1), names[scores.argmax(axis=1)] == owners
     order = np.argsort(-sure)
     precise = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     reached = np.flatnonzero(precise >= PRECISION)
-    threshold = float(sure[order][reached[-1]]) if len(reached) else 1.0
+    threshold = float(sure[order][reached[-1]]) if len(reached) else np.inf
 
     def decide(text: str) -> str:
-        told = model.predict_proba([text])[0]
+        told = model.decision_function([text])[0]
         name = str(names[told.argmax()])
         return name if name in NAMES and told.max() >= threshold else NOBODY
 
