@@ -246,7 +246,7 @@ async def test_conversations_are_played_graded_and_reported(
     target = hook.end["names"]["target"]
     assert hook.end["effects"] == {f"restart {target}": 1}
     assert [one["state"] for one in hook.actions] == ["verified"]
-    assert hook.end["calls"][-1][0] == "restart_replica"
+    assert [name for name, _ in hook.end["calls"]] == ["fleet_status", "restart_replica"]
     assert {"model_calls", "input_tokens", "output_tokens", "seconds"} <= set(hook.cost)
     kinds = [step.kind for step in hook.trajectory]
     assert [k for k in kinds if k in ("person", "question", "decision", "effect")] == [

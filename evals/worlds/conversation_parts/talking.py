@@ -122,6 +122,7 @@ class Talk:
     def _read(self, events: Sequence[EventView]) -> None:
         """Tool calls, their answers and what was said, in the order in which it was stored."""
         names: dict[str, str] = {}
+        called: set[str] = set()
         for event in events:
             data = event.data
             match event.type:
@@ -130,7 +131,9 @@ class Talk:
                 case "TOOL_CALL_ARGS" if data["toolCallId"] in names:
                     name = names[data["toolCallId"]]
                     arguments = json.loads(data["delta"] or "{}")
-                    self._told.calls.append((name, arguments))
+                    if data["toolCallId"] not in called:  # a call goes on after a decision
+                        called.add(data["toolCallId"])
+                        self._told.calls.append((name, arguments))
                     self._note(event.at, "tool", f"{name} {json.dumps(arguments)}")
                 case "TOOL_CALL_RESULT":
                     self._told.results.append(data["content"])
