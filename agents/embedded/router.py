@@ -42,7 +42,7 @@ _FOLLOW_UP = re.compile(
     r"more|tell\s+me\s+more|details|more\s+details|really|are\s+you\s+sure|explain(?:\s+that)?|"
     r"por\s*que|y\s+eso|cuando|quien|desde\s+cuando|deshaz(?:lo|\s+eso)|otra\s+vez|si|no|"
     r"que\s+tal\s+.*|sigue|mas|el\s+otro|ambos|todos"
-    r")[\s?!.]*$"
+    r")(?:[\s,]+(?:please|thanks|thank\s+you|por\s+favor|gracias))?[\s?!.]*$"
 )
 _SHORT_TAIL = re.compile(r"^(?:and|y|or|o)\s+(?:the\s+|el\s+|la\s+)?[\w-]+(?:\s+[\w-]+)?[\s?!.]*$")
 

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from agents.embedded.classifier import Classifier
+from agents.embedded.examples import read_examples
 from evals.benchmarks.routing_parts import clinc, requests
 from evals.verdicts import NeedsData, bar, versions
 
@@ -43,6 +45,7 @@ def measure(*, data: Path | None = None, seed: int = 1) -> dict[str, Any]:
         "ours": {"clinc150": public["ours"], "academy": own["ours"]},
         "controls": {CONTROL: {"clinc150": public[CONTROL], "academy": own[CONTROL]}},
         "bars": _bars(public["ours"], own["ours"]),
+        "fit_cpu_seconds": fit_seconds(),
         "seed": seed,
         "seconds": round(time.monotonic() - began, 1),
         "versions": versions("numpy", "scikit-learn"),
@@ -58,6 +61,14 @@ def academy_requests(seed: int) -> dict[str, dict[str, Any]]:
     return found
 
 
+def fit_seconds() -> float:
+    """Processor time, s, of one fit of the router's examples, which each agents worker pays."""
+    examples = read_examples()
+    began = time.process_time()
+    Classifier([one.text for one in examples], [one.owner for one in examples])
+    return round(time.process_time() - began, 2)
+
+
 def _bars(public: dict[str, Any], own: dict[str, Any]) -> list[dict[str, Any]]:
     chosen, held_out = public["chosen"], own["held_out"]
     figures = (
@@ -71,7 +82,10 @@ def _bars(public: dict[str, Any], own: dict[str, Any]) -> list[dict[str, Any]]:
 
 def describe(result: dict[str, Any]) -> str:
     """The result as lines for a terminal."""
-    lines = [f"routing, seed {result['seed']}, {result['seconds']} s"]
+    lines = [
+        f"routing, seed {result['seed']}, {result['seconds']} s; one fit takes "
+        f"{result['fit_cpu_seconds']} s of processor time"
+    ]
     for name, one in (("ours", result["ours"]), *result["controls"].items()):
         public = one["clinc150"]
         chosen = public["chosen"]
