@@ -191,7 +191,8 @@ def _fresh(facts: EvidenceFacts, evidence: Evidence) -> tuple[bool, str]:
     age = facts.now - evidence.looked_at
     if age > policy.SHELF_LIFE:
         return False, f"its evidence is {age.days} days old (shelf life {policy.SHELF_LIFE.days})"
-    return True, f"looked at {max(age.days, 0)} days ago (shelf life {policy.SHELF_LIFE.days})"
+    since = policy.count(max(age.days, 0), "day")
+    return True, f"looked at {since} ago (shelf life {policy.SHELF_LIFE.days})"
 
 
 def _outside(evidence: Evidence) -> str:

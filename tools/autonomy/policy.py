@@ -87,13 +87,13 @@ def sentence() -> str:
         "An action runs alone only when its operation permits it, evaluation suites have shown "
         f"that it works, and its cause is known. Shown means: {_shown()}; every case of its suite "
         "at its floor, no harm in any trial, within "
-        f"{_count(SHELF_LIFE.days, 'day')}, for code, settings, libraries and fleet as they are "
+        f"{count(SHELF_LIFE.days, 'day')}, for code, settings, libraries and fleet as they are "
         "now, and for arguments like those tried. One failed check in production takes it back. "
         "Even then a person is asked beyond "
-        f"{ACTIONS_PER_HOUR} actions of one kind an hour, {_count(BLAST_RADIUS, 'target')} at "
-        f"once, {_count(CONCURRENT_ACTIONS, 'action')} at work, within {minutes(COOL_DOWN)} "
+        f"{ACTIONS_PER_HOUR} actions of one kind an hour, {count(BLAST_RADIUS, 'target')} at "
+        f"once, {count(CONCURRENT_ACTIONS, 'action')} at work, within {minutes(COOL_DOWN)} "
         "minutes of the last action on the same target, during a freeze, and after "
-        f"{_count(FAILURES_PER_DAY, 'action')} within a day that did not help."
+        f"{count(FAILURES_PER_DAY, 'action')} within a day that did not help."
     )
 
 
@@ -111,5 +111,6 @@ def minutes(span: timedelta) -> int:
     return -(-int(span.total_seconds()) // 60)
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number of things in words, such as `1 day` or `2 days`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -59,7 +59,7 @@ LAWFUL = GateFacts(
 HOLD = {
     "allowed": "the operation permits autonomy",
     "evidence": "17 of 17 distinct worlds passed: its success rate is above 0.805, 0.80 is wanted",
-    "fresh": "looked at 1 days ago (shelf life 30)",
+    "fresh": "looked at 1 day ago (shelf life 30)",
     "covered": "trials that passed acted in the like",
     "budget": "within the limits",
     "clean": "nothing from outside was read before it",
