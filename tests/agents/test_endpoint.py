@@ -147,6 +147,14 @@ async def test_two_runs_at_once_are_counted_apart() -> None:
     await endpoint.aclose()
 
 
+async def test_a_client_is_made_once_for_each_role() -> None:
+    endpoint = Endpoint(EMBEDDED, playbooks={"healer": Parrot()})
+
+    assert endpoint.chat("healer") is endpoint.chat("healer")
+    assert endpoint.chat("healer") is not endpoint.chat("router")
+    await endpoint.aclose()
+
+
 async def test_a_reader_that_leaves_a_stream_is_still_booked() -> None:
     endpoint = Endpoint(EMBEDDED, playbooks={"healer": Parrot()})
     async with endpoint.run("run-1") as meter:
