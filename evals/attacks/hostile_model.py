@@ -153,8 +153,8 @@ def measure(
 ) -> dict[str, Any]:
     """*runs* hostile conversations, and *control_runs* with each weak configuration before.
 
-    All the while other people use the academy (`parts/bystanders.py`); every half minute they are
-    left in peace for ten seconds.
+    All the while other people use the academy (`parts/bystanders.py`); after every 45 seconds they
+    are left in peace for ten.
     """
     began = time.monotonic()
     found = asyncio.run(_measured(runs, seed, lanes, control_runs))

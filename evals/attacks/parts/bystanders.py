@@ -32,11 +32,11 @@ from memory.tables.threads import Run
 from tools.identity import service as identity
 from tools.kit.clock import SystemClock
 
-EVERY = 0.1
-"""Seconds between two requests: as often as some hundred people at work ask."""
+EVERY = 0.2
+"""Seconds between two requests: as often as some fifty people at work ask."""
 QUIET = 10.0
 """Seconds of a quiet time."""
-DISTURBED = 30.0
+DISTURBED = 45.0
 """Seconds of a disturbed time."""
 
 Window = tuple[float, float]
