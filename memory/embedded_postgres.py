@@ -350,10 +350,22 @@ def _make_system_folder() -> None:
 
 
 def _write_secret(path: Path, text: str) -> None:
+    """Make a file that only its owner reads; whoever sees it sees it whole.
+
+    Raises:
+        FileExistsError: there is one already.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(aside, path)
+    finally:
+        aside.unlink()
 
 
 def main() -> NoReturn:

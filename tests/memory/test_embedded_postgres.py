@@ -16,7 +16,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from memory import accounts
+from memory import accounts, embedded_postgres
 from memory.database import Database, read_url
 from memory.embedded_postgres import EmbeddedPostgres
 from memory.errors import StoreError, StoreUnavailable
@@ -298,6 +298,26 @@ async def test_as_root_programs_out_of_reach_are_copied_once(
     assert copy.name.startswith("postgresql-18-")
     assert (server.data / "PG_VERSION").exists()
     assert site.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_secret_is_seen_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "keys" / "postgres.password"
+
+    def die(*_: object) -> None:
+        raise OSError("the machine ends here")
+
+    with monkeypatch.context() as cut, pytest.raises(OSError, match="ends here"):
+        cut.setattr(os, "link", die)
+        embedded_postgres._write_secret(path, "secret")
+    assert list(path.parent.iterdir()) == []
+
+    embedded_postgres._write_secret(path, "secret")
+    with pytest.raises(FileExistsError):
+        embedded_postgres._write_secret(path, "another")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("secret", 0o600)
+    assert list(path.parent.iterdir()) == [path]
 
 
 async def test_two_servers_run_side_by_side(folder: Path) -> None:

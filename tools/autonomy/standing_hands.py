@@ -126,6 +126,7 @@ class StandingHands:
         """Settle from the world what a dead or cut-short driver left half done; repeats nothing."""
         if self.journal.is_empty:
             return []
+        await asyncio.to_thread(self._drop_used)
         return [_settled(action) for action in await self.driver.recover(EXECUTOR)]
 
     def watch_clock(self) -> None:
@@ -135,6 +136,14 @@ class StandingHands:
             OSError: the disk refuses.
         """
         self.folder.seen(self.clock.now())
+
+    def _drop_used(self) -> None:
+        """Remove the files of permits whose driver died between using and removing them."""
+        with self.folder.alone():
+            used = used_permits(list(stories(self.journal.read().lines).values()))
+            for found in self.folder.permits():
+                if found.permit is not None and found.permit.id in used:
+                    self.folder.remove(found.permit.id)
 
     def _look(self, prepared: Prepared) -> StandingPermit:
         with self.folder.alone():

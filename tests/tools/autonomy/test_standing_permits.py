@@ -45,6 +45,21 @@ async def test_an_approved_repair_is_done_once_and_uses_its_permit_up(alone: Out
     assert alone.infrastructure.restarted == ["catalog-1"]
 
 
+async def test_a_used_permit_whose_file_stayed_is_removed_by_the_next_healer(
+    alone: Outpost,
+) -> None:
+    alone.issue()
+    alone.infrastructure.freeze("catalog-1")
+    [path] = alone.permits
+    kept = path.read_bytes()
+    assert await alone.act() == "verified"
+    path.write_bytes(kept)  # as after a death between using the permit and removing its file
+
+    await alone.another().recover()
+
+    assert alone.permits == []
+
+
 async def test_without_an_approval_nothing_is_permitted(outpost: Outpost) -> None:
     await outpost.renew()
     assert "nobody permitted" in await outpost.act()
