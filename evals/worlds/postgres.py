@@ -75,8 +75,7 @@ def postgres_started(*, durable: bool = False) -> Iterator[ThrowawayPostgres]:
     """Start a server in a folder of its own, upgrade it; stop and remove it after the block.
 
     The server ends with the thread that started it; a Ctrl-C in the terminal reaches only whoever
-    started it. With *durable* it waits for the disk as one in
-    production does.
+    started it. With *durable* it waits for the disk as one in production does.
 
     Raises:
         StoreError: it can't be prepared or doesn't start; the message has the end of its log.

@@ -35,7 +35,7 @@ async def in_lanes(
     """What *play* makes of each of *todo*, in the order they ended.
 
     Raises:
-        ExceptionGroup: of what *play* raised first; the others are cancelled.
+        Exception: what *play* raised first; the others are cancelled.
     """
     found: list[tuple[One, Result]] = []
     waiting = iter(todo)
@@ -45,7 +45,10 @@ async def in_lanes(
             result = await play(stage, one)
             found.append((one, result))
 
-    async with asyncio.TaskGroup() as group:
-        for stage in stages:
-            group.create_task(lane(stage))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for stage in stages:
+                group.create_task(lane(stage))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from several
     return found
