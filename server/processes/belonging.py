@@ -16,8 +16,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.kit.process_stat import PROC, read_stat
+
 MARKER = "ACADEMY_INSTANCE"
-PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,12 @@ class Identity:
 
     pid: int
     started: int
-    """Clock ticks after boot (field 22 of `/proc/PID/stat`)."""
+    """Clock ticks after boot."""
 
     def lives(self) -> bool:
         """Whether exactly this process still runs (a zombie doesn't)."""
-        return _stat(self.pid) == (self.started, False)
+        now = read_stat(self.pid)
+        return now is not None and now.started == self.started and not now.ended
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to exactly this process; nothing happens when it is gone."""
@@ -65,8 +67,8 @@ def instance(home: Path) -> str:
 
 def identify(pid: int) -> Identity | None:
     """The process that has *pid* now, unless there is none or it is a zombie."""
-    found = _stat(pid)
-    return None if found is None or found[1] else Identity(pid, found[0])
+    found = read_stat(pid)
+    return None if found is None or found.ended else Identity(pid, found.started)
 
 
 def leftovers(home: Path, record: Path) -> list[Identity]:
@@ -141,16 +143,6 @@ def _boot() -> str:
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
-def _stat(pid: int) -> tuple[int, bool] | None:
-    """Start time of *pid* and whether it is a zombie."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return None
-    fields = text[text.rindex(")") + 2 :].split()
-    return int(fields[19]), fields[0] in "ZX"
-
-
 def _words(path: Path) -> list[bytes]:
     try:
         return path.read_bytes().split(b"\0")
@@ -163,9 +155,8 @@ def _ancestors() -> set[int]:
     pid = os.getpid()
     while pid > 0 and pid not in found:
         found.add(pid)
-        try:
-            text = (PROC / str(pid) / "stat").read_text()
-        except OSError:
+        own = read_stat(pid)
+        if own is None:
             break
-        pid = int(text[text.rindex(")") + 2 :].split()[1])
+        pid = own.parent
     return found

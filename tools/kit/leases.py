@@ -5,29 +5,24 @@ or silent, and renewed while the drive lasts. Whoever lost it writes nothing mor
 """
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import structlog
 
 from tools.kit.ledger import DrivenAction, Ledger, Purpose, Superseded
+from tools.kit.process_stat import PROC, read_stat
 
 LEASE = timedelta(seconds=30)
 """How long a driver that says nothing keeps an action, by the ledger's clock."""
 RENEW_EVERY = timedelta(seconds=10)
 """So that two renewals in a row may fail."""
-
-PROC = Path("/proc")
-STATE, THREADS, STARTED = 0, 17, 19
-"""Fields of `/proc/PID/stat` behind the program's name: state, threads, start in clock ticks."""
 
 _driving: set[str] = set()
 """Drives of this process that haven't ended."""
@@ -39,7 +34,7 @@ log = structlog.get_logger(__name__)
 def driving() -> Iterator[str]:
     """Name one drive of this process; when the block ends, that name is gone."""
     pid = os.getpid()
-    holder = f"{_machine()}:{pid}:{_started(pid)}:{secrets.token_hex(8)}"
+    holder = f"{_machine()}:{pid}:{_own_start()}:{secrets.token_hex(8)}"
     _driving.add(holder)
     try:
         yield holder
@@ -56,7 +51,7 @@ def is_gone(holder: str) -> bool:
     machine, pid, started = [*holder.split(":"), "", ""][:3]
     if machine != _machine() or not (pid.isdigit() and started.isdigit()):
         return False
-    if int(pid) == os.getpid() and int(started) == _started(int(pid)):
+    if int(pid) == os.getpid() and int(started) == _own_start():
         return holder not in _driving
     return not _lives(int(pid), int(started))
 
@@ -155,6 +150,12 @@ def _machine() -> str:
     return hashlib.sha256(f"{boot}{(PROC / 'self/ns/pid').readlink()}".encode()).hexdigest()[:16]
 
 
+def _own_start() -> int:
+    own = read_stat(os.getpid())
+    assert own is not None
+    return own.started
+
+
 def _lives(pid: int, started: int) -> bool:
     """Whether this run of a process goes on; one that may not be looked at counts as alive."""
     try:
@@ -163,20 +164,5 @@ def _lives(pid: int, started: int) -> bool:
         return False
     except PermissionError:
         pass
-    found = _stat(pid)
-    if not found:
-        return True
-    # A first thread that has ended while others still work is no dead process.
-    ended = found[STATE] in "ZX" and int(found[THREADS]) <= 1
-    return int(found[STARTED]) == started and not ended
-
-
-def _started(pid: int) -> int:
-    return int(_stat(pid)[STARTED])
-
-
-def _stat(pid: int) -> list[str]:
-    with contextlib.suppress(OSError):
-        # The name stands in brackets and may hold brackets and spaces itself.
-        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    return []
+    found = read_stat(pid)
+    return found is None or (found.started == started and not found.ended)
