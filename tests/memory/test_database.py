@@ -171,6 +171,43 @@ async def test_a_server_that_ends_our_session_is_unavailable_and_then_used_again
     await control_db.ping()
 
 
+async def end_all_of(database: Database, ending: Database) -> None:
+    async with ending.unit_of_work() as session:
+        ended = await session.scalar(
+            text(
+                "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+                " WHERE datname = :name AND pid <> pg_backend_pid()"
+            ),
+            {"name": database.name},
+        )
+    assert ended
+
+
+async def test_an_idle_connection_that_the_server_closed_is_not_handed_out(
+    control_db: Database, tenant_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memory.database.TRUSTED_SECONDS", 0)
+    async with control_db.unit_of_work() as one, control_db.unit_of_work() as two:
+        await one.execute(text("SELECT 1"))
+        await two.execute(text("SELECT 1"))
+    await end_all_of(control_db, tenant_db)
+
+    async with control_db.unit_of_work() as one, control_db.unit_of_work() as two:
+        assert await one.scalar(text("SELECT 1")) == await two.scalar(text("SELECT 1")) == 1
+
+
+async def test_a_connection_that_has_just_worked_is_not_asked_and_its_end_costs_one_answer(
+    control_db: Database, tenant_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memory.database.TRUSTED_SECONDS", 600)
+    await control_db.ping()
+    await end_all_of(control_db, tenant_db)
+
+    with pytest.raises(StoreUnavailable):
+        await control_db.look(text("SELECT 1"), {})
+    assert (await control_db.look(text("SELECT 1"), {}))[0] == 1
+
+
 async def test_a_pool_that_stays_busy_is_unavailable_rather_than_a_hang(
     control_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

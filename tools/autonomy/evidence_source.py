@@ -151,27 +151,31 @@ class StoredEvidence:
         Raises:
             CapabilityError: the fleet or a source can't be read.
         """
-        fleet = self._infrastructure.fleet()
-        # The academy's own processes are in every fleet and say nothing of its size.
-        replicas = sum(len(s.replicas) for s in fleet.services if s.kind == "fleet")
-        environment = environment_class(fleet.environment, replicas)
-        key = (operation, decided_by, environment)
-        known = self._fingerprints.get(key)
+        environment = self._environment()
+        known = self._fingerprints.get((operation, decided_by, environment))
         if known is not None:
             return known
         found = fingerprint(
             operation, self.surroundings, environment=environment, decided_by=decided_by
         )
         if not operation.data_files:  # files may change while a process lives; its code can't
-            self._fingerprints[key] = found
+            self._fingerprints[operation, decided_by, environment] = found
         return found
+
+    def _environment(self) -> str:
+        fleet = self._infrastructure.fleet()
+        # The academy's own processes are in every fleet and say nothing of its size.
+        replicas = sum(len(s.replicas) for s in fleet.services if s.kind == "fleet")
+        return environment_class(fleet.environment, replicas)
 
     async def about(
         self, operation: Operation[Any], region: Mapping[str, Any], decided_by: DecidedBy
     ) -> EvidenceFacts:
         """What is known of *operation*, and whether *region* was covered; never raises."""
         try:
-            under = await asyncio.to_thread(self.fingerprint, operation, decided_by)
+            under = self._fingerprints.get((operation, decided_by, self._environment()))
+            if under is None:  # making one reads and parses every file it covers
+                under = await asyncio.to_thread(self.fingerprint, operation, decided_by)
         except CapabilityError as error:
             return EvidenceFacts(problem=f"what it would be about can't be told: {error.message}")
         except Exception as error:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
@@ -132,10 +133,8 @@ USAGE = select(*_USAGE_PARTS)
 before) and `day` (a day before)."""
 CAUSE = select(_CAUSE)
 """Wants `incident`; no row where there is none of that id."""
-BOTH = select(
-    *_USAGE_PARTS,
-    select(_CAUSE.c.about).scalar_subquery().label("about"),
-    select(_CAUSE.c.is_open).scalar_subquery().label("is_open"),
+BOTH = select(*_USAGE_PARTS, _CAUSE.c.about, _CAUSE.c.is_open).select_from(
+    select(literal_column("1")).subquery().outerjoin(_CAUSE, true())
 )
 """Both in one row."""
 
