@@ -31,8 +31,8 @@ CONNECT_SECONDS = 5
 POOL_SECONDS = 5
 """How long a request waits for a free connection before it is told that the store is busy."""
 TRUSTED_SECONDS = 0.5
-"""How long a connection that worked counts as alive without asking, which takes two fifths of a unit
-of work with one statement. HikariCP trusts one as long (`aliveBypassWindowMs`)."""
+"""How long a connection that worked counts as alive without asking, which takes two fifths of a
+short unit of work. HikariCP trusts one as long (`aliveBypassWindowMs`)."""
 UNAVAILABLE = ("08", "53", "57P0")
 """SQLSTATE classes of a server that is gone, full or stopping (PostgreSQL manual, appendix A)."""
 
@@ -104,7 +104,6 @@ def _ask_idle_connections(engine: AsyncEngine) -> None:
 
     One that gives none is replaced, and so is each that is older than this finding.
     """
-
     key = "returned"
 
     def returned(_: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
