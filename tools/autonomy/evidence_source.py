@@ -260,12 +260,17 @@ class StoredEvidence:
         rows = (await session.scalars(query.order_by(Trial.seq))).all()
         end = self._heads[1].end(operation.name, under)
         suite = self.surroundings.suite_of(operation.name)
-        evidence = weigh(
-            operation.risk,
-            verified(rows, end, self._files.key(), now),
-            suite.operations[operation.name] if suite else {},
-            suite.injection.get(operation.name, ()) if suite else (),
-        )
+
+        def judged() -> Evidence:
+            return weigh(
+                operation.risk,
+                verified(rows, end, self._files.key(), now),
+                suite.operations[operation.name] if suite else {},
+                suite.injection.get(operation.name, ()) if suite else (),
+            )
+
+        # Thousands of signatures take long; whoever else is served meanwhile doesn't wait for them.
+        evidence = await asyncio.to_thread(judged)
         # A trial that may still be running changes its meaning with time alone.
         if not _running(rows, now):
             self._weighed[operation.name, under] = (version, evidence)

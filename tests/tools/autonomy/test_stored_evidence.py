@@ -1,5 +1,7 @@
 """Evidence read back from the database: what is forged, lost or foreign proves nothing."""
 
+import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,24 @@ async def test_a_column_replaced_by_one_of_another_content_is_noticed(proof: Pro
 
     assert before.problem == ""
     assert "was altered" in (await proof.facts()).problem
+
+
+async def test_others_are_served_while_lines_are_verified(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await proof.earn()
+    loop, served = asyncio.get_running_loop(), threading.Event()
+
+    def verified_once_somebody_was_served(*given: Any) -> Any:
+        loop.call_soon_threadsafe(served.set)
+        assert served.wait(30)
+        return verified(*given)
+
+    monkeypatch.setattr(
+        "tools.autonomy.evidence_source.verified", verified_once_somebody_was_served
+    )
+
+    assert (await proof.facts()).problem == ""
 
 
 async def test_lines_signed_by_another_key_are_foreign(proof: Proof, tmp_path: Path) -> None:
