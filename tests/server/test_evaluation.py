@@ -41,7 +41,7 @@ async def played(control_db: Database, clock: FakeClock) -> str:
                 options={"quick": True},
                 state="running",
                 progress={
-                    "done": 1,
+                    "done": 2,
                     "of": 36,
                     "passed": 0,
                     "left_s": 300.0,
@@ -157,6 +157,7 @@ async def test_a_played_world_is_shown_with_seed_grades_and_every_step(
     assert page.status_code == 200
     for said in ("4711", "Did harm", "It hurt.", "catalog-1 <stops>", "a healthy replica"):
         assert said in text
+    assert 'href="/autonomy/runs/evl-1"' in page.text
     assert missing.status_code == 404
 
 
@@ -168,7 +169,8 @@ async def test_a_run_says_how_far_it_is_refuses_a_second_and_can_be_stopped(
     stopped = await post(ada, "/api/evaluations/evl-1/stop")
     again = await post(ada, "/api/evaluations/evl-1/stop")
 
-    assert "1 of 36 worlds" in page
+    assert "2 of 36 worlds played" in page
+    assert "0 of 1 passed ; a control played 1 more for comparison" in readable(page)
     assert f"/autonomy/trials/{played}" in page
     assert second.status_code == 409
     assert stopped.json()["state"] == "stopped"
@@ -203,6 +205,24 @@ async def test_many_open_pages_read_the_levels_once_a_second(
         other = bert if browser is ada else ada
         assert browser.csrf in page.text
         assert other.csrf not in page.text
+
+
+async def test_an_open_page_of_an_operation_sees_a_run_and_a_freeze_without_being_reloaded(
+    ada: Browser, bert: Browser, played: str
+) -> None:
+    now = f"/autonomy/operations/{RESTART}/now"
+    running = readable((await bert.client.get(now)).text)
+    stopped = await post(ada, "/api/evaluations/evl-1/stop")
+    await freeze_by_form(ada, "exams")
+    frozen = readable((await bert.client.get(now)).text)
+    unknown = await bert.client.get("/autonomy/operations/healing.dance/now")
+
+    assert "A suite is running" in running
+    assert "Asks a person" in running
+    assert stopped.status_code == 200
+    assert "Run the quick suite" in frozen
+    assert "Frozen: exams" in frozen
+    assert unknown.status_code == 404
 
 
 async def freeze_by_form(browser: Browser, reason: str) -> None:

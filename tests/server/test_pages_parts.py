@@ -7,11 +7,13 @@ import pytest
 from graphs.threads import EventView
 from server.web.assets import STATIC
 from server.web.charts import MOST_POINTS, chart, charts
+from server.web.evidence_charts import bound_line
 from server.web.markdown import to_html
 from server.web.moments import ago, time_tag
 from server.web.theme import DARK, LIGHT, ON_DARK, contrast, readable, stylesheet, tinted
 from server.web.transcript import Failure, Question, Said, ToolCall, Transcript
 from server.web.words import figure, label
+from tools.autonomy.trial_schemas import PointView
 from tools.healing.schemas import Series
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -209,3 +211,38 @@ def test_what_the_agent_is_at_is_said_until_the_turn_ends() -> None:
     assert transcript.doing == "Working: healer"
     transcript.apply(event(3, "RUN_FINISHED", outcome={"type": "success"}))
     assert transcript.doing == ""
+
+
+def grown(*bounds: float | None) -> list[PointView]:
+    """Worlds that all passed, with the bound as it stood after each."""
+    return [
+        PointView(worlds=count, passed=count, bound=bound, at=NOW)
+        for count, bound in enumerate(bounds, start=1)
+    ]
+
+
+def test_a_bound_stays_as_it_was_read_until_the_next_look() -> None:
+    line = bound_line(grown(None, 0.5, 0.5, 0.75), 0.8)
+
+    assert line is not None
+    heights = [float(point.split(",")[1]) for point in line.bound.split()]
+    assert heights == [48.0, 48.0, 48.0, 27.0]
+    assert [right for right, *_ in line.looks] == [160.0, 314.0]
+    assert "known to be above 75.0 %; above 80 % must be shown" in line.summary
+
+
+def test_a_bound_read_at_the_last_world_is_seen_though_it_is_one_point() -> None:
+    line = bound_line(grown(None, 0.9), 0.8)
+
+    assert line is not None
+    assert len(line.bound.split()) == 1
+    assert [right for right, *_ in line.looks] == [314.0]
+
+
+def test_evidence_without_a_look_has_no_bound_and_none_at_all_no_chart() -> None:
+    line = bound_line(grown(None, None), None)
+
+    assert line is not None
+    assert (line.bound, line.looks, line.target, line.percent) == ("", [], None, None)
+    assert line.summary == "2 of 2 distinct worlds passed."
+    assert bound_line([], 0.8) is None

@@ -16,8 +16,8 @@ from server.web.pages.standing import standing_part
 from server.web.rendering import answer, fragment, html
 from server.web.surroundings import surroundings
 from tools.autonomy import freezes, levels, policy, suite_runs
-from tools.autonomy.schemas import OperationView
-from tools.autonomy.trial_schemas import RunView
+from tools.autonomy.schemas import OperationDetail, OperationView
+from tools.autonomy.trial_schemas import CellView, PointView, RunView
 from tools.kit.errors import CapabilityError
 
 router = APIRouter(include_in_schema=False)
@@ -33,6 +33,19 @@ class Levels:
     operations: list[OperationView]
     runs: list[RunView]
     """The last few."""
+    everything: str
+    """Why all operations are frozen; empty where they aren't."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one operation's level rests on, the same for everybody who may see the fleet."""
+
+    operation: OperationDetail
+    cells: list[CellView]
+    points: list[PointView]
+    going: bool
+    """Whether a suite is being run."""
     everything: str
     """Why all operations are frozen; empty where they aren't."""
 
@@ -61,7 +74,7 @@ async def levels_part(request: Request, services: Services, visitor: Visitor) ->
         visitor=visitor,
         operations=found.operations,
         runs=found.runs,
-        going=any(run.state in ("queued", "running") for run in found.runs),
+        going=_going(found.runs),
         everything=found.everything,
     )
 
@@ -83,25 +96,21 @@ async def operation_page(
     request: Request, services: ServicesDep, visitor: FleetVisitor, operation: str
 ) -> Response:
     """One operation: every signed trial, and everything its level rests on."""
-    async with services.databases.control.unit_of_work() as session:
-        found = await levels.get_operation(
-            session, visitor.caller, services.operations, services.evidence, operation
-        )
-        under = found.fingerprint or ""
-        cells = await suite_runs.matrix(session, visitor.caller, operation, under)
-        points = await suite_runs.history(
-            session,
-            visitor.caller,
-            operation,
-            under,
-            risk=found.risk,
-            floors={case.case: case.floor for case in found.cases},
-        )
+    evidence = await _evidence(services, visitor, operation)
+    part = _operation_part(request, visitor, evidence)
     frame = await surroundings(services, visitor)
     return html(
         request, "operation.html", visitor=visitor, frame=frame, area="autonomy",
-        operation=found, cells=cells, points=points, line=bound_line(points, found.target),
+        operation=evidence.operation, part=part,
     )  # fmt: skip
+
+
+@router.get(HERE + "/operations/{operation}/now")
+async def operation_now(
+    request: Request, services: ServicesDep, visitor: FleetVisitor, operation: str
+) -> Response:
+    """The part that changes."""
+    return answer(_operation_part(request, visitor, await _evidence(services, visitor, operation)))
 
 
 @router.get(HERE + "/runs/{run_id}")
@@ -184,6 +193,50 @@ async def thaw(services: ServicesDep, visitor: FleetVisitor, operation: str) -> 
         await freezes.thaw(session, visitor.caller, operation, clock=services.clock)
     services.glance.forget()
     return RedirectResponse(HERE, status_code=303)
+
+
+async def _evidence(services: Services, visitor: Visitor, operation: str) -> Evidence:
+    async def read() -> Evidence:
+        async with services.databases.control.unit_of_work() as session:
+            found = await levels.get_operation(
+                session, visitor.caller, services.operations, services.evidence, operation
+            )
+            under = found.fingerprint or ""
+            return Evidence(
+                operation=found,
+                cells=await suite_runs.matrix(session, visitor.caller, operation, under),
+                points=await suite_runs.history(
+                    session,
+                    visitor.caller,
+                    operation,
+                    under,
+                    risk=found.risk,
+                    floors={case.case: case.floor for case in found.cases},
+                ),
+                going=_going(await suite_runs.list_runs(session, visitor.caller, limit=RUNS_SHOWN)),
+                everything=await freezes.find(session, visitor.caller, policy.CHANGE_FREEZE),
+            )
+
+    if operation not in services.operations:  # nothing is kept under a name somebody made up
+        return await read()
+    return await services.glance.take(("operation", operation), read)
+
+
+def _operation_part(request: Request, visitor: Visitor, evidence: Evidence) -> Markup:
+    return fragment(
+        request,
+        "parts/operation.html",
+        visitor=visitor,
+        operation=evidence.operation,
+        cells=evidence.cells,
+        line=bound_line(evidence.points, evidence.operation.target),
+        going=evidence.going,
+        everything=evidence.everything,
+    )
+
+
+def _going(runs: list[RunView]) -> bool:
+    return any(run.state in ("queued", "running") for run in runs)
 
 
 async def _run_part(request: Request, services: Services, visitor: Visitor, run_id: str) -> Markup:
