@@ -2,7 +2,7 @@
 
 An entry of `regressions.yaml` names a case that failed in production or in a suite. The case
 carries the tag `regression` from when it was mended and then passed 20 distinct worlds in a row;
-it must not before.
+it must not before. Later changes don't ask for another 20: one failed world begins the row anew.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from evals.records import RunStore, TrialRecord
 from evals.suites.base import BadSuite, Suite, UnknownSuite
@@ -34,7 +34,8 @@ class Regression(Value):
     where: Literal["production", "suite"]
     was: str = Field(min_length=10)
     """What went wrong, in a sentence."""
-    mended: date | None = None
+    mended: AwareDatetime | None = None
+    """From when on worlds count, to the second: those played before the fix prove nothing."""
 
 
 class BadLedger(ValueError):
@@ -141,7 +142,7 @@ async def standings(
             and not trial.control
             and trial.state != "running"
             and entry.mended is not None
-            and trial.began_at.date() >= entry.mended
+            and trial.began_at >= entry.mended
         ]
         passed, failed = in_a_row(trials)
         case = next(one for one in load(entry.suite).cases if one.name == entry.case)

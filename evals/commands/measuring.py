@@ -59,13 +59,17 @@ def run(kind: Kind, words: Sequence[str], *, as_json: bool) -> int:
 
 
 def parted(kind: Kind, words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names and options: a name is what comes before every option, or is known as one."""
+    """Names and options: a name comes before every option, or is known and no option's value."""
     known = {ALL, *names(kind)}
     chosen: list[str] = []
     options: list[str] = []
+    before = ""
     for word in words:
-        is_name = word.replace("_", "-") in known or not (options or word.startswith("-"))
+        is_value = before.startswith("--") and "=" not in before
+        is_known = word.replace("_", "-") in known and not is_value
+        is_name = is_known or not (options or word.startswith("-"))
         (chosen if is_name else options).append(word)
+        before = word
     return chosen, options
 
 

@@ -71,6 +71,9 @@ def test_a_benchmark_takes_its_own_options_and_answers_in_json() -> None:
     assert bench("needs-data", "--rounds", "many")[0] == 2
     assert bench("nothing")[0] == 4
     assert bench("missed", "--data", "somewhere")[0] == 1
+    code, told = bench("needs-data", "--data", "missed", "--json")
+    assert (code, told["name"]) == (0, "needs-data")
+    assert bench("--data=somewhere", "needs-data", "--json")[1]["name"] == "needs-data"
 
 
 @pytest.mark.usefixtures("benchmarks")

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ ENTRY = Regression(
     failed=date(2026, 11, 1),
     where="production",
     was="The lamp stayed dark for an evening.",
-    mended=date(2026, 11, 2),
+    mended=datetime(2026, 11, 2, tzinfo=UTC),
 )
 
 
@@ -72,7 +72,7 @@ async def test_a_mended_case_is_proven_by_twenty_worlds_in_a_row(
     assert (before.passed, before.failed, before.proven, before.tagged) == (19, 1, False, True)
     assert (after.passed, after.proven) == (20, True)
     assert (again.passed, again.proven) == (0, False)
-    later = ENTRY.model_copy(update={"mended": clock.now().date() + timedelta(days=1)})
+    later = ENTRY.model_copy(update={"mended": clock.now() + timedelta(seconds=1)})
     (unplayed,) = await standings(store, [later], lambda _: tagged(lamps))
     assert unplayed.text == "passed 0 of the 20 worlds in a row it needs"
 
