@@ -18,6 +18,13 @@ from tools.autonomy.evidence import TrialFact, weigh
 from tools.kit.operation import Risk
 
 
+class UnreadableRun(LookupError):
+    """A kept run can't be read; the message names the file and what to do with it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is no run as it was kept; remove the folder {path.parent}.")
+
+
 class KeptRuns:
     """Runs in the folder *folder*, made when the first run is saved."""
 
@@ -61,26 +68,34 @@ class KeptRuns:
             os.fsync(file.fileno())
 
     async def trials(self, run_id: str) -> list[TrialRecord]:
-        """The worlds of a run, in the order in which they began."""
+        """The worlds of a run, in the order in which they began.
+
+        Raises:
+            UnreadableRun: a line of it is none that was kept.
+        """
         return await asyncio.to_thread(self._trials, run_id)
 
     def _trials(self, run_id: str) -> list[TrialRecord]:
         path = self.folder / run_id / "trials.jsonl"
         found: dict[str, TrialRecord] = {}
-        for line in _whole_lines(path):
-            trial = TrialRecord.model_validate_json(line)
-            found[trial.id] = trial
+        try:
+            for line in _whole_lines(path):
+                trial = TrialRecord.model_validate_json(line)
+                found[trial.id] = trial
+        except ValueError as error:  # pydantic's, and of bytes that are no text
+            raise UnreadableRun(path) from error
         return list(found.values())
 
     async def runs(self, suite: str | None = None) -> list[RunRecord]:
-        """All runs, or those of one suite, the newest first."""
+        """All runs, or those of one suite, the newest first.
+
+        Raises:
+            UnreadableRun: one of them is not as it was kept.
+        """
         return await asyncio.to_thread(self._runs, suite)
 
     def _runs(self, suite: str | None) -> list[RunRecord]:
-        found = [
-            RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-            for path in self.folder.glob("*/run.json")
-        ]
+        found = [_read(path) for path in self.folder.glob("*/run.json")]
         chosen = [run for run in found if suite in (None, run.suite)]
         return sorted(chosen, key=lambda run: run.created_at, reverse=True)
 
@@ -113,6 +128,13 @@ class KeptRuns:
                 "level": "asks",
             }
         return found
+
+
+def _read(path: Path) -> RunRecord:
+    try:
+        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UnreadableRun(path) from error
 
 
 def _fact(trial: TrialRecord) -> TrialFact:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from evals.kept_runs import UnreadableRun
 from evals.places import open_place
 from evals.report import NoSuchRun, Report, build_report, find_run
 from graphs.settings import Settings, read_settings
@@ -26,12 +27,12 @@ def command(
 ) -> None:
     """Show case by case how run B did against run A.
 
-    Exit codes: 0 no case is worse, 1 one is, 4 no such run.
+    Exit codes: 0 no case is worse, 1 one is, 4 no such run, or one that can't be read.
     """
     settings = Settings(home=home) if home is not None else read_settings()
     try:
         report = asyncio.run(_read(settings, first, second))
-    except NoSuchRun as error:
+    except (NoSuchRun, UnreadableRun) as error:
         sys.stderr.write(f"evals: {error}\n")
         raise typer.Exit(UNKNOWN) from None
     found = compared(report)

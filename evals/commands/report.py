@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from evals.kept_runs import UnreadableRun
 from evals.places import kept_in, open_place
 from evals.report import NoSuchRun, Report, build_report, find_run
 from evals.report_page import render
@@ -32,12 +33,12 @@ def command(
 ) -> None:
     """Show a run: rates, cases, cost, time, controls, changes, and every failure.
 
-    Exit codes: 0 shown, 4 no such run.
+    Exit codes: 0 shown, 4 no such run, or one that can't be read.
     """
     settings = Settings(home=home) if home is not None else read_settings()
     try:
         report = asyncio.run(read(settings, run))
-    except NoSuchRun as error:
+    except (NoSuchRun, UnreadableRun) as error:
         sys.stderr.write(f"evals: {error}\n")
         raise typer.Exit(UNKNOWN) from None
     if as_json:

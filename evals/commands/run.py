@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from evals.kept_runs import KeptRuns
+from evals.kept_runs import KeptRuns, UnreadableRun
+from evals.lock import stale
 from evals.places import kept_in, open_place
 from evals.planning import NoSuchCase, chosen_cases
 from evals.records import UNFINISHED, RunOptions, RunRecord, RunStore
@@ -67,7 +68,7 @@ def command(
         chosen_cases(chosen, options)
         settings = Settings(home=home) if home is not None else read_settings()
         run = asyncio.run(_run(settings, chosen, options, fresh=fresh, quiet=as_json))
-    except (UnknownSuite, NoSuchCase) as error:
+    except (UnknownSuite, NoSuchCase, UnreadableRun) as error:
         _fail(str(error), UNKNOWN)
     except BadSuite as error:
         _fail(str(error), USAGE)
@@ -102,11 +103,23 @@ async def _run(
     with Teller(suite) as teller:
         async with open_place(settings) as place:
             if place.control is not None:
+                if warning := await asyncio.to_thread(unlocked, suite):
+                    teller.say(warning)
                 return await in_academy(
                     settings, place.control, suite, options, stop, told=teller.told, fresh=fresh
                 )
             teller.say(place.why)
             return await aside(settings, suite, options, stop, told=teller.told, fresh=fresh)
+
+
+def unlocked(suite: Suite) -> str:
+    """Why the gate won't count these worlds, where `suites.lock` names another suite; else ""."""
+    if suite.name not in stale():
+        return ""
+    return (
+        f"evals/suites.lock does not name {suite.name} as it is now, so the gate won't count these"
+        " worlds: `python -m evals lock`, and restart the academy."
+    )
 
 
 async def in_academy(

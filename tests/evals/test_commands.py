@@ -15,7 +15,7 @@ from evals import lock as suites_lock
 from evals import measured
 from evals.commands import measuring
 from evals.commands.group import app
-from evals.commands.run import NOTHING_EARNED, aside, in_academy
+from evals.commands.run import NOTHING_EARNED, aside, in_academy, unlocked
 from evals.kept_runs import KeptRuns
 from evals.measured import WrongOption, read_options
 from evals.records import RunOptions
@@ -197,3 +197,23 @@ def test_a_case_file_that_is_no_case_is_named(tmp_path: Path) -> None:
     (tmp_path / "a-room.yaml").write_text("name: a-room\n")
     with pytest.raises(BadSuite, match="is no case"):
         load_cases(tmp_path)
+
+
+def test_a_kept_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    kept = tmp_path / "evaluations" / "evl-torn" / "run.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{torn")
+
+    for words in (["report", "evl-torn"], ["compare", "evl-torn", "evl-torn"]):
+        found = CliRunner().invoke(app, [*words, "--home", str(tmp_path)])
+        assert found.exit_code == 4
+        assert f"{kept} is no run as it was kept; remove the folder {kept.parent}" in found.stderr
+
+
+def test_a_suite_the_lock_does_not_name_as_it_is_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = load_suite("healing")
+    monkeypatch.setattr("evals.commands.run.stale", lambda: ["healing"])
+    assert "python -m evals lock" in unlocked(suite)
+
+    monkeypatch.setattr("evals.commands.run.stale", lambda: ["another"])
+    assert unlocked(suite) == ""
