@@ -145,6 +145,15 @@ async def append(
     return seq
 
 
+async def hold_head(session: AsyncSession) -> None:
+    """Lock the head until the unit of work ends: nothing else that is audited commits meanwhile.
+
+    What is read after it therefore stands in the order of the log. As with `append`, lock every
+    other row first.
+    """
+    await _locked_head(session)
+
+
 async def append_once(
     session: AsyncSession,
     *,

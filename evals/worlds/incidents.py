@@ -19,6 +19,7 @@ async def open_incident(
     target: str,
     *,
     at: datetime,
+    kind: str = "hung",
     cause: str = CAUSE,
     explanation: str = EXPLANATION,
     evidence: Sequence[str] = EVIDENCE,
@@ -30,6 +31,7 @@ async def open_incident(
         control: where incidents are kept.
         target: `service/replica`.
         at: now.
+        kind: what went wrong, such as `hung`.
         cause: what the healer found.
         explanation: how it found that.
         evidence: lines that speak for the cause.
@@ -41,7 +43,7 @@ async def open_incident(
         service=service,
         replica=replica,
         target=target,
-        kind="hung",
+        kind=kind,
         state="explained",
         title=f"{replica} does not answer",
         cause=cause,

@@ -61,6 +61,7 @@ class TurnDial(Operation[TurnArguments]):
     risk: Risk = "low"  # type: ignore[misc]
     reversibility: Reversibility = "exact"  # type: ignore[misc]
     verify_within = timedelta(seconds=5)
+    called_for_by = frozenset({"hung"})
 
     def __init__(self, world: Dials) -> None:
         self.world = world

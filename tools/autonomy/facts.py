@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from tools.autonomy.gate import BudgetFacts, EvidenceFacts, GateFacts, Standing
+from tools.autonomy.gate import BudgetFacts, CauseState, EvidenceFacts, GateFacts
 from tools.autonomy.repository import AutonomyRepository
 from tools.autonomy.usage import NO_INCIDENT, Cause, Usage
 from tools.kit.deps import Caller
@@ -48,7 +48,7 @@ async def gather(
     read = _apart if apart else _at_once
     incident_id = warrant.id if warrant.kind == "incident" else ""
     used, incident = await read(repository, operation.name, plan.target, incident_id, now)
-    cause = None if incident is None else _standing(incident, caller, warrant, plan.target)
+    cause = None if incident is None else _cause_state(incident, caller, warrant, plan.target)
     budget = None if used is None else _budget(used, proposed_together, now)
     return GateFacts(
         operation=operation.name,
@@ -63,6 +63,8 @@ async def gather(
         tainted=tainted,
         arguments_trusted=doubtful == (),
         doubtful=doubtful or (),
+        called_for_by=operation.called_for_by,
+        incident_kind=None if incident is None else incident.kind,
     )
 
 
@@ -100,7 +102,7 @@ def _budget(used: Usage, proposed_together: int, now: datetime) -> BudgetFacts:
     )
 
 
-def _standing(incident: Cause, caller: Caller, warrant: Warrant, target: str) -> Standing:
+def _cause_state(incident: Cause, caller: Caller, warrant: Warrant, target: str) -> CauseState:
     """Where the cause a warrant names stands now; *incident* is the one of that id."""
     if warrant.kind == "incident":
         about = incident.target

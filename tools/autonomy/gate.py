@@ -5,7 +5,7 @@ holds: it asks. Only an action without a matching cause, or beyond what people c
 refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
@@ -15,7 +15,7 @@ from tools.autonomy.evidence import Evidence
 from tools.autonomy.schemas import Condition, Outcome, Verdict
 from tools.kit.operation import Reversibility, Risk, Warrant
 
-Standing = Literal["open", "closed", "missing", "elsewhere"]
+CauseState = Literal["open", "closed", "missing", "elsewhere"]
 Level = Literal["asks", "runs", "frozen", "withdrawn"]
 
 UNREAD = "the evidence couldn't be read"
@@ -27,9 +27,9 @@ class BudgetFacts:
     """What has happened lately in the database of the action."""
 
     acted_last_hour: int
-    """Effects of this operation."""
+    """Effects of this operation, and those that are permitted already."""
     at_work: int
-    """Actions begun and not ended."""
+    """Actions begun and not ended, or permitted and about to begin."""
     since_last_on_target: timedelta | None
     """None when nothing was ever done to it."""
     unhelpful_last_day: int
@@ -70,7 +70,7 @@ class GateFacts:
     reversibility: Reversibility
     autonomous: bool
     warrant: Warrant
-    cause: Standing | None
+    cause: CauseState | None
     """Where the warrant's cause stands; None when that couldn't be read."""
     evidence: EvidenceFacts | None
     """None when it couldn't be read."""
@@ -82,6 +82,24 @@ class GateFacts:
     """Whether outside text can't have made up an argument; False where nobody can tell."""
     doubtful: tuple[str, ...] = ()
     """Names of the arguments it may have made up, as far as they are known."""
+    called_for_by: frozenset[str] = frozenset()
+    """Kinds of incident that the operation answers."""
+    incident_kind: str | None = None
+    """What the incident it names is; None where it names none, or that couldn't be read."""
+
+
+@dataclass(frozen=True)
+class Since:
+    """What may have changed between the gate's yes and the moment its action is to begin."""
+
+    at_work: int
+    """Other actions begun and not ended."""
+    withdrawn: str | None
+    """Why autonomy was taken back under the action's fingerprint; None where it wasn't."""
+    freezes: tuple[str, ...]
+    """Reasons of the freezes that hold for its operation."""
+    incident_open: bool | None
+    """Whether the incident it names is open; None where it names none."""
 
 
 class _Finding(NamedTuple):
@@ -108,6 +126,18 @@ def judge(facts: GateFacts) -> Verdict:
     else:
         outcome, reason = "run", "All seven conditions hold."
     return Verdict(outcome=outcome, reason=reason, conditions=[f.condition for f in findings])
+
+
+def lapsed(since: Since) -> str:
+    """Why the gate's yes to an action holds no more, as a sentence; empty where it holds."""
+    why = [f"frozen since: {reason}" for reason in since.freezes]
+    if since.withdrawn is not None:
+        why.append(f"autonomy was withdrawn since: {since.withdrawn}")
+    if since.incident_open is False:
+        why.append("its incident is open no more")
+    if since.at_work >= policy.CONCURRENT_ACTIONS:
+        why.append(f"{since.at_work} at work by now (limit {policy.CONCURRENT_ACTIONS})")
+    return _sentence(why)
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
@@ -189,6 +219,8 @@ def _fresh(facts: EvidenceFacts, evidence: Evidence) -> tuple[bool, str]:
     if evidence.looked_at is None or facts.now is None:
         return False, "it was never looked at"
     age = facts.now - evidence.looked_at
+    if age < -policy.CLOCK_SKEW:
+        return False, "its evidence is dated ahead of this clock"
     if age > policy.SHELF_LIFE:
         return False, f"its evidence is {age.days} days old (shelf life {policy.SHELF_LIFE.days})"
     since = policy.count(max(age.days, 0), "day")
@@ -218,7 +250,9 @@ def _budget(budget: BudgetFacts | None) -> _Finding:
             f"{budget.proposed_together} targets at once (blast radius {policy.BLAST_RADIUS})"
         )
     if budget.at_work >= policy.CONCURRENT_ACTIONS:
-        over.append(f"{budget.at_work} at work already (limit {policy.CONCURRENT_ACTIONS})")
+        over.append(
+            f"{budget.at_work} at work or about to begin (limit {policy.CONCURRENT_ACTIONS})"
+        )
     since = budget.since_last_on_target
     if since is not None and since < policy.COOL_DOWN:
         over.append(
@@ -277,12 +311,20 @@ def _warranted(facts: GateFacts) -> _Finding:
         return answer(f"{cause} is closed")
     if facts.cause == "elsewhere":
         return answer(f"{cause} is about another target")
+    if warrant.kind == "incident" and facts.incident_kind not in facts.called_for_by:
+        kind = facts.incident_kind
+        return answer(f"{cause} is of kind {kind}, which doesn't call for {facts.operation}")
     return answer(f"{cause} calls for it", holds=True, refuses=False)
 
 
 def _reasons(missing: Sequence[Condition]) -> str:
     """The missing conditions' reasons; without evidence, fresh and covered say nothing new."""
-    text = "; ".join(
+    return _sentence(
         dict.fromkeys(condition.reason for condition in missing if condition.reason != NONE_YET)
     )
-    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _sentence(reasons: Iterable[str]) -> str:
+    """Reasons as one sentence; empty where there are none."""
+    text = "; ".join(reasons)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from memory import audit
 from memory.database import Database
 from memory.tables.autonomy import Action
+from tools.autonomy.gate import lapsed
 from tools.autonomy.lease_repository import LeaseRepository
 from tools.autonomy.live_record import FAILED, withdraw_autonomy
 from tools.autonomy.records import (
@@ -88,22 +89,23 @@ class ActionLedger:
 
         Raises:
             NotFound: there is no such action.
-            Conflict: no valid permit, not its turn, its target is held, or its row was changed
-                after the permit was given (then it is withdrawn and the audit log says so).
+            Conflict: no valid permit, not its turn, its target is held, its row was changed after
+                the permit was given, or the gate gave it and wouldn't any more. In the last two
+                cases it is withdrawn, so that it can be judged anew, and the audit log says so.
         """
         try:
-            result, tampered = await self._begin(action_id, purpose, holder, self._clock.now())
+            result, refused = await self._begin(action_id, purpose, holder, self._clock.now())
         except IntegrityError:
             # Another action was opened on the target between our look and our write.
             raise Conflict(f"The target of {action_id} was taken at this moment.") from None
-        if tampered:
-            raise Conflict(tampered, tampered=True)
+        if refused is not None:
+            raise refused
         return result
 
     async def _begin(
         self, action_id: str, purpose: Purpose, holder: str, at: datetime
-    ) -> tuple[RecordedAction, str]:
-        """The action with its intent recorded, or why it counts as tampered with."""
+    ) -> tuple[RecordedAction, Conflict | None]:
+        """The action with its intent recorded, or withdrawn and why."""
         async with self._database.unit_of_work() as session:
             repository = AutonomyRepository(session)
             action = _found(await repository.action(action_id, lock=True), action_id)
@@ -120,18 +122,21 @@ class ActionLedger:
                 valid = require_permit(permit, action, purpose, at)
             except Tampered as why:
                 await self._refuse_tampered(repository, action, str(why))
-                return recorded(action), f"{action_id} was changed after it was allowed: {why}."
-            if valid.granted_by == "gate" and await repository.freezes(action.operation):
-                raise Conflict(f"{action.operation} was frozen after the gate allowed {action_id}.")
+                said = f"{action_id} was changed after it was allowed: {why}."
+                return recorded(action), Conflict(said, tampered=True)
             held = [h for h in await repository.holders([action.target]) if h.id != action_id]
             if held:
                 raise held_conflict(held[0], at)
+            if valid.granted_by == "gate" and (
+                lapse := await _withdraw_lapsed(repository, action, at)
+            ):
+                return recorded(action), Conflict(f"{action_id} was allowed by the gate. {lapse}")
             valid.consumed_at = at
             executor = f"engine:{action.executor}"
             body = {"purpose": purpose, "permit": valid.id}
             await move(session, action, INTENT[purpose], at=at, actor=executor, body=body)
             await LeaseRepository(session).lease(action_id, holder)
-            return recorded(action), ""
+            return recorded(action), None
 
     async def take_over(self, action_id: str, holder: str) -> RecordedAction:
         """Lease a half-done action to *holder*, as its driver is gone or its lease ran out.
@@ -272,6 +277,22 @@ def held_conflict(holder: Action, at: datetime) -> Conflict:
         state=holder.state,
         seconds=max(0, round(passed.total_seconds())),
     )
+
+
+async def _withdraw_lapsed(repository: AutonomyRepository, action: Action, at: datetime) -> str:
+    """Withdraw an action that the gate allowed and wouldn't any more; why, or nothing.
+
+    The head of the audit log orders beginnings, withdrawals of autonomy and freezes: with it
+    locked, none of them commits between this look and the beginning.
+    """
+    session = repository.session
+    later = await repository.later_siblings(action)
+    await audit.hold_head(session)
+    why = lapsed(await repository.since(action))
+    if why:
+        await move(session, action, "withdrawn", at=at, actor="gate", note=why)
+        await withdraw_rest(session, action, later, at=at, actor="gate")
+    return why
 
 
 async def _require_turn(repository: AutonomyRepository, action: Action) -> None:

@@ -23,17 +23,20 @@ from memory.tables.autonomy import (
 )
 from memory.tables.identity import Person
 from memory.tables.leases import Lease
+from tools.autonomy.gate import Since
 from tools.autonomy.policy import CHANGE_FREEZE
 from tools.autonomy.states import WAITING
 from tools.autonomy.usage import (
     AT_WORK_COUNT,
     BOTH,
     CAUSE,
+    SINCE,
     USAGE,
     Cause,
     Usage,
     asked_of,
     cause_in,
+    since_in,
     usage_in,
 )
 from tools.kit.ledger import Purpose
@@ -246,7 +249,7 @@ class AutonomyRepository:
         return {row.id: row.name for row in rows}
 
     async def incident(self, incident_id: str) -> Cause:
-        """Target of an incident and whether it is open."""
+        """Target and kind of an incident, and whether it is open."""
         row = (await self.session.execute(CAUSE, {"incident": incident_id})).one_or_none()
         return cause_in(row)
 
@@ -286,6 +289,19 @@ class AutonomyRepository:
         asked = asked_of(operation, target, incident_id, now)
         row = (await self.session.execute(BOTH, asked)).one()
         return usage_in(row), cause_in(row)
+
+    async def since(self, action: Action) -> Since:
+        """What may have changed since *action* was allowed, in one look."""
+        warrant = action.warrant
+        names_incident = warrant["kind"] == "incident"
+        asked = {
+            "operation": action.operation,
+            "fingerprint": action.fingerprint,
+            "everything": CHANGE_FREEZE,
+            "incident": warrant["id"] if names_incident else "",
+        }
+        row = (await self.session.execute(SINCE, asked)).one()
+        return since_in(row, names_incident=names_incident)
 
     async def at_work(self) -> int:
         """Actions begun and not ended."""

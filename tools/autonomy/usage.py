@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     bindparam,
     cast,
+    exists,
     func,
     literal_column,
     or_,
@@ -27,6 +28,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from memory.tables.autonomy import Action, Approval, Freeze, Permit
 from memory.tables.healing import Incident
+from memory.tables.trials import Withdrawal
+from tools.autonomy.gate import Since
 from tools.autonomy.policy import CHANGE_FREEZE, UNHELPFUL
 from tools.autonomy.states import AT_WORK
 
@@ -38,13 +41,13 @@ class Usage:
     """What has happened lately in one database, for the budget of one operation and target."""
 
     acted_last_hour: int
-    """Effects of the operation."""
+    """Effects of the operation, and permits for one that are given and can still be used."""
     last_on_target: datetime | None
-    """When an effect on the target was last begun."""
+    """When an effect on the target was last begun, or a permit for one given."""
     unhelpful_last_day: int
     """Actions of the operation that ended without having helped."""
     at_work: int
-    """Actions begun and not ended."""
+    """Actions begun and not ended, and those that may begin: a permit given counts from then on."""
     open_questions: int
     """Approvals that wait for a person and can still be answered."""
     freezes: tuple[str, ...]
@@ -58,12 +61,18 @@ class Cause:
     target: str | None
     """None where there is no such incident."""
     is_open: bool
+    kind: str | None = None
+    """What went wrong, such as `hung`; None where there is no such incident."""
 
 
 NO_INCIDENT = Cause(target=None, is_open=False)
 
 _ACTION, _APPROVAL, _FREEZE = Action.__table__.c, Approval.__table__.c, Freeze.__table__.c
-_INCIDENT, _PERMIT = Incident.__table__.c, Permit.__table__.c
+_INCIDENT, _PERMIT, _WITHDRAWAL = (
+    Incident.__table__.c,
+    Permit.__table__.c,
+    Withdrawal.__table__.c,
+)
 _COUNT = func.count()
 
 
@@ -90,6 +99,23 @@ _LAST = (
     select(func.max(_PERMIT.consumed_at))
     .select_from(Permit.__table__.join(Action.__table__, _ACTION.id == _PERMIT.action_id))
     .where(_ACTION.target == _name("target"))
+)
+# Permits given and not used are found through the few actions that are permitted. What is withdrawn
+# keeps its permit and is permitted no more; what has begun is counted by its permit's use.
+_GIVEN = (
+    select(
+        _COUNT.filter(_ACTION.operation == _name("operation")).label("given_alike"),
+        func.max(_PERMIT.issued_at).filter(_ACTION.target == _name("target")).label("given_last"),
+        _COUNT.label("given"),
+    )
+    .select_from(Permit.__table__.join(Action.__table__, _ACTION.id == _PERMIT.action_id))
+    .where(
+        _in(["permitted"]),
+        _PERMIT.purpose == literal_column("'apply'"),
+        _PERMIT.consumed_at.is_(None),
+        _PERMIT.expires_at > _moment("now"),
+    )
+    .subquery()
 )
 # One undone because a person asked is not among the unhelpful: its check had held.
 _UNHELPFUL = (
@@ -121,9 +147,16 @@ _USAGE_PARTS = (
     AT_WORK_COUNT.scalar_subquery().label("at_work"),
     _OPEN_QUESTIONS.scalar_subquery().label("open_questions"),
     _FROZEN.scalar_subquery().label("frozen"),
+    _GIVEN.c.given_alike,
+    _GIVEN.c.given_last,
+    _GIVEN.c.given,
 )
 _CAUSE = (
-    select(_INCIDENT.target.label("about"), _INCIDENT.closed_at.is_(None).label("is_open"))
+    select(
+        _INCIDENT.target.label("about"),
+        _INCIDENT.kind,
+        _INCIDENT.closed_at.is_(None).label("is_open"),
+    )
     .where(_INCIDENT.id == _name("incident"))
     .subquery()
 )
@@ -133,10 +166,25 @@ USAGE = select(*_USAGE_PARTS)
 before) and `day` (a day before)."""
 CAUSE = select(_CAUSE)
 """Wants `incident`; no row where there is none of that id."""
-BOTH = select(*_USAGE_PARTS, _CAUSE.c.about, _CAUSE.c.is_open).select_from(
-    select(literal_column("1")).subquery().outerjoin(_CAUSE, true())
+BOTH = select(*_USAGE_PARTS, _CAUSE.c.about, _CAUSE.c.kind, _CAUSE.c.is_open).select_from(
+    _GIVEN.outerjoin(_CAUSE, true())
 )
 """Both in one row."""
+SINCE = select(
+    AT_WORK_COUNT.scalar_subquery().label("at_work"),
+    select(_WITHDRAWAL.reason)
+    .where(
+        _WITHDRAWAL.operation == _name("operation"),
+        _WITHDRAWAL.fingerprint == _name("fingerprint"),
+    )
+    .scalar_subquery()
+    .label("withdrawn"),
+    _FROZEN.scalar_subquery().label("frozen"),
+    exists(
+        select(_INCIDENT.id).where(_INCIDENT.id == _name("incident"), _INCIDENT.closed_at.is_(None))
+    ).label("incident_open"),
+)
+"""Wants `operation`, `fingerprint`, `everything` (the name of the change freeze) and `incident`."""
 
 
 def asked_of(
@@ -156,11 +204,12 @@ def asked_of(
 
 def usage_in(row: Row[*tuple[Any, ...]]) -> Usage:
     """What a row of `USAGE` or `BOTH` says of the budget."""
+    lately = [moment for moment in (row.last, row.given_last) if moment is not None]
     return Usage(
-        acted_last_hour=row.acted,
-        last_on_target=row.last,
+        acted_last_hour=row.acted + row.given_alike,
+        last_on_target=max(lately, default=None),
         unhelpful_last_day=row.unhelpful,
-        at_work=row.at_work,
+        at_work=row.at_work + row.given,
         open_questions=row.open_questions,
         freezes=tuple(row.frozen),
     )
@@ -170,4 +219,14 @@ def cause_in(row: Row[*tuple[Any, ...]] | None) -> Cause:
     """What a row of `CAUSE` or `BOTH` says of the incident."""
     if row is None or row.about is None:
         return NO_INCIDENT
-    return Cause(target=row.about, is_open=row.is_open)
+    return Cause(target=row.about, is_open=row.is_open, kind=row.kind)
+
+
+def since_in(row: Row[*tuple[Any, ...]], *, names_incident: bool) -> Since:
+    """What a row of `SINCE` says of an action that *names_incident*, or another cause."""
+    return Since(
+        at_work=row.at_work,
+        withdrawn=row.withdrawn,
+        freezes=tuple(row.frozen),
+        incident_open=row.incident_open if names_incident else None,
+    )

@@ -57,6 +57,7 @@ class ArchiveOldData(Operation[ArchiveArguments]):
     risk: ClassVar[Risk] = "medium"
     reversibility: ClassVar[Reversibility] = "exact"
     verify_within: ClassVar[timedelta] = timedelta(seconds=20)
+    called_for_by: ClassVar[frozenset[str]] = frozenset({"disk_filling"})
     engines: ClassVar[tuple[str, ...]] = ("tools.healing.loop",)
 
     def __init__(self, folder: Path, policy: HealingPolicy) -> None:

@@ -57,6 +57,7 @@ class RestartReplica(Operation[RestartArguments]):
     risk: ClassVar[Risk] = "low"
     reversibility: ClassVar[Reversibility] = "nothing_to_undo"
     verify_within: ClassVar[timedelta] = timedelta(seconds=30)
+    called_for_by: ClassVar[frozenset[str]] = frozenset({"dead", "hung"})
     libraries: ClassVar[tuple[str, ...]] = ("httpx2", "psutil", "supervisor")
     engines: ClassVar[tuple[str, ...]] = ("tools.healing.loop",)
 

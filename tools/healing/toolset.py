@@ -19,7 +19,9 @@ from pydantic_ai import FunctionToolset, RunContext
 
 from memory.vectors.redaction import redact
 from tools.healing import service
+from tools.healing.archive_old_data import ArchiveOldData
 from tools.healing.headlines import Headline, headline, plain_note
+from tools.healing.restart_replica import RestartReplica
 from tools.healing.schemas import FleetView, IncidentView, ReplicaView, ServiceView
 from tools.healing.signals import TITLES
 from tools.kit.asked import RequestedOperation
@@ -37,8 +39,10 @@ RESTART = "healing.restart_replica"
 ARCHIVE = "healing.archive_old_data"
 FLEET = "the fleet's inventory"
 """Where names that every read of the fleet returns come from."""
-CALLS_FOR: dict[str, str] = {"dead": RESTART, "hung": RESTART, "disk_filling": ARCHIVE}
-"""The operation a kind of incident warrants."""
+ANSWERS: dict[str, frozenset[str]] = {
+    operation.name: operation.called_for_by for operation in (RestartReplica, ArchiveOldData)
+}
+"""Kinds of incident that warrant each operation, as it declares them."""
 BROKEN = ("hung", "dead", "stopped")
 """States in which a replica of a service that shall be restarted is the one to restart."""
 LOG_LINES = 40
@@ -348,7 +352,7 @@ def _warrant(
             kind="request", id=deps.run_id, operation=operation, target=target, text=request.text
         )
     for incident in incidents:
-        if incident.target == target and CALLS_FOR.get(incident.kind) == operation:
+        if incident.target == target and incident.kind in ANSWERS[operation]:
             return Warrant(
                 kind="incident",
                 id=incident.id,

@@ -100,6 +100,8 @@ class Operation(ABC, Generic[A]):
     """Whether evidence may ever let it run alone (irreversible and critical never may)."""
     verify_within: ClassVar[timedelta] = timedelta(seconds=20)
     """How long `verify` is repeated until it holds."""
+    called_for_by: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of incident it answers; one of another kind is no cause for it."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions its effect depends on: evidence counts for their installed versions."""
     data_files: ClassVar[tuple[Path, ...]] = ()

@@ -14,7 +14,16 @@ from memory.audit_heads import new_key_pair
 from memory.tables.autonomy import Action, Approval, Permit
 from tools.autonomy import policy, questions, records, standing_rules, states
 from tools.autonomy.evidence import TrialFact, weigh
-from tools.autonomy.gate import BudgetFacts, EvidenceFacts, GateFacts, judge, level, together
+from tools.autonomy.gate import (
+    BudgetFacts,
+    EvidenceFacts,
+    GateFacts,
+    Since,
+    judge,
+    lapsed,
+    level,
+    together,
+)
 from tools.autonomy.standing_schemas import Basis, Covered, Effect, LastKnown, StandingPermit
 from tools.autonomy.standing_seal import Seal, place_of
 from tools.healing.policy import HealingPolicy
@@ -49,6 +58,8 @@ def test_the_gate_judges() -> None:
         evidence=evidence,
         budget=budget,
         tainted=False,
+        called_for_by=RestartReplica.called_for_by,
+        incident_kind="hung",
     )
     spent = BudgetFacts(9, 9, timedelta(0), 9, 9, 0, ("exams",))
     none = WARRANT.model_copy(update={"kind": "none"})
@@ -69,6 +80,7 @@ def test_the_gate_judges() -> None:
             judge(replace(lawful, warrant=none)),
             judge(replace(lawful, operation="other")),
             judge(replace(lawful, target="other")),
+            judge(replace(lawful, incident_kind="disk_filling")),
             *(judge(replace(lawful, cause=one)) for one in ("closed", "missing", "elsewhere")),
         ]
     )
@@ -82,6 +94,8 @@ def test_the_gate_judges() -> None:
                 freezes=freezes,
                 evidence=facts,
             )
+    lapsed(Since(at_work=0, withdrawn=None, freezes=(), incident_open=None))
+    lapsed(Since(at_work=1, withdrawn="failed", freezes=("exams",), incident_open=False))
     policy.sentence()
 
 

@@ -221,6 +221,6 @@ async def test_what_the_gate_lets_run_gets_its_permit_and_a_later_freeze_stops_i
     assert (first.outcome, first.approval_id, first.actions[0].state) == ("run", None, "permitted")
     assert (await desk.gatekeeper.drive(first.actions[0].id)).state == "verified"
     await freeze(desk, "*", "exams")
-    with pytest.raises(Conflict, match="was frozen after"):
+    with pytest.raises(Conflict, match="Frozen since: exams"):
         await desk.gatekeeper.drive(second.actions[0].id)
     assert set(desk.world.applied) == {first.actions[0].id}

@@ -63,6 +63,8 @@ LAWFUL = GateFacts(
     evidence=EVIDENCE,
     budget=BUDGET,
     tainted=False,
+    called_for_by=frozenset({"dead", "hung"}),
+    incident_kind="hung",
 )
 
 
@@ -118,7 +120,7 @@ def test_all_seven_conditions_run() -> None:
         (budget(freezes=("launch week",)), "budget", "frozen: launch week"),
         (budget(acted_last_hour=6), "budget", "6 actions of this kind in the last hour (limit 6)"),
         (budget(proposed_together=2), "budget", "2 targets at once (blast radius 1)"),
-        (budget(at_work=1), "budget", "1 at work already (limit 1)"),
+        (budget(at_work=1), "budget", "1 at work or about to begin (limit 1)"),
         (budget(since_last_on_target=timedelta(minutes=9)), "budget", "9 minutes ago"),
         (budget(since_last_on_target=timedelta(seconds=-5)), "budget", "0 minutes ago"),
         (budget(unhelpful_last_day=1), "budget", "1 did not help within a day"),
@@ -261,6 +263,8 @@ any_facts = st.builds(
     ),
     tainted=st.sampled_from([True, False, None]),
     arguments_trusted=st.booleans(),
+    called_for_by=st.sampled_from([frozenset(), frozenset({"hung"})]),
+    incident_kind=st.sampled_from(["hung", "disk_filling", None]),
 )
 
 
@@ -276,6 +280,7 @@ def test_whatever_the_facts_nothing_runs_that_may_not(facts: GateFacts) -> None:
         assert facts.warrant.operation == facts.operation
         assert facts.warrant.target == facts.target
         assert facts.cause == "open"
+        assert facts.warrant.kind != "incident" or facts.incident_kind in facts.called_for_by
         assert facts.evidence is not None
         assert facts.evidence.evidence is not None
         assert facts.evidence.evidence.sufficient

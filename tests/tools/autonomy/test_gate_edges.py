@@ -1,6 +1,6 @@
 """The gate to the letter: every limit at its edge, every reason as people read it."""
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import MISSING, FrozenInstanceError, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,9 @@ from tools.autonomy.gate import (
     BudgetFacts,
     EvidenceFacts,
     GateFacts,
+    Since,
     judge,
+    lapsed,
     level,
     never_alone,
     together,
@@ -55,6 +57,8 @@ LAWFUL = GateFacts(
     evidence=EVIDENCE,
     budget=BUDGET,
     tainted=False,
+    called_for_by=frozenset({"dead", "hung"}),
+    incident_kind="hung",
 )
 HOLD = {
     "allowed": "the operation permits autonomy",
@@ -117,6 +121,8 @@ def test_a_lawful_action_is_told_why_each_condition_holds() -> None:
         ),
         (aged(policy.SHELF_LIFE + TICK), "fresh", "Its evidence is 30 days old (shelf life 30)."),
         (aged(timedelta(days=99)), "fresh", "Its evidence is 99 days old (shelf life 30)."),
+        (aged(-policy.CLOCK_SKEW - TICK), "fresh", "Its evidence is dated ahead of this clock."),
+        (aged(-timedelta(days=40)), "fresh", "Its evidence is dated ahead of this clock."),
         (evidence(withdrawn="it failed"), "fresh", "Autonomy was withdrawn: it failed."),
         (evidence(now=None), "fresh", "It was never looked at."),
         (replace(LAWFUL, budget=None), "budget", "The budget couldn't be read."),
@@ -124,8 +130,8 @@ def test_a_lawful_action_is_told_why_each_condition_holds() -> None:
         (budget(acted_last_hour=6), "budget", "6 actions of this kind in the last hour (limit 6)."),
         (budget(acted_last_hour=7), "budget", "7 actions of this kind in the last hour (limit 6)."),
         (budget(proposed_together=2), "budget", "2 targets at once (blast radius 1)."),
-        (budget(at_work=1), "budget", "1 at work already (limit 1)."),
-        (budget(at_work=2), "budget", "2 at work already (limit 1)."),
+        (budget(at_work=1), "budget", "1 at work or about to begin (limit 1)."),
+        (budget(at_work=2), "budget", "2 at work or about to begin (limit 1)."),
         (budget(unhelpful_last_day=1), "budget", "1 did not help within a day (error budget 1)."),
         (budget(unhelpful_last_day=2), "budget", "2 did not help within a day (error budget 1)."),
         (
@@ -202,6 +208,23 @@ def test_what_alone_is_missing_is_asked_for_in_these_words(
         (replace(LAWFUL, cause="closed"), "the incident inc-1 is closed"),
         (replace(LAWFUL, cause="elsewhere"), "the incident inc-1 is about another target"),
         (
+            replace(LAWFUL, cause="elsewhere", incident_kind="disk_filling"),
+            "the incident inc-1 is about another target",
+        ),
+        (
+            replace(LAWFUL, incident_kind="disk_filling"),
+            "the incident inc-1 is of kind disk_filling, which doesn't call for "
+            "healing.restart_replica",
+        ),
+        (
+            replace(LAWFUL, incident_kind=None),
+            "the incident inc-1 is of kind None, which doesn't call for healing.restart_replica",
+        ),
+        (
+            replace(LAWFUL, called_for_by=frozenset()),
+            "the incident inc-1 is of kind hung, which doesn't call for healing.restart_replica",
+        ),
+        (
             replace(warrant(kind="schedule", id="nightly"), cause="missing"),
             "there is no schedule nightly",
         ),
@@ -228,6 +251,10 @@ def test_what_is_forbidden_is_refused_in_these_words(facts: GateFacts, reason: s
         budget(since_last_on_target=policy.COOL_DOWN),
         aged(policy.SHELF_LIFE),
         aged(timedelta(0)),
+        aged(-policy.CLOCK_SKEW),
+        replace(LAWFUL, incident_kind="dead"),
+        replace(warrant(kind="request"), incident_kind=None),
+        replace(warrant(kind="schedule"), called_for_by=frozenset()),
         replace(LAWFUL, tainted=True, arguments_trusted=True),
         warrant(kind="schedule"),
         warrant(kind="request"),
@@ -240,7 +267,7 @@ def test_what_lies_just_inside_runs(facts: GateFacts) -> None:
 
 
 def test_a_clock_that_went_back_makes_no_evidence_younger_than_today() -> None:
-    assert reasons(aged(timedelta(hours=-1)))["fresh"] == "looked at 0 days ago (shelf life 30)"
+    assert reasons(aged(-TICK))["fresh"] == "looked at 0 days ago (shelf life 30)"
 
 
 def test_reasons_that_hold_are_told_as_plainly() -> None:
@@ -315,7 +342,8 @@ def test_all_that_is_missing_is_told_in_order() -> None:
     assert judge(facts).reason == (
         "A critical operation never runs alone; autonomy was withdrawn: it failed; no passing "
         "trial acted on anything of this kind and size; frozen: exams; 6 actions of this kind in "
-        "the last hour (limit 6); 2 targets at once (blast radius 1); 1 at work already (limit 1); "
+        "the last hour (limit 6); 2 targets at once (blast radius 1); 1 at work or about to begin "
+        "(limit 1); "
         "acted on this target 3 minutes ago (cool-down 10); 1 did not help within a day (error "
         "budget 1); nobody can tell whether the run had read outside text; whether the incident "
         "inc-1 stands couldn't be read."
@@ -382,7 +410,13 @@ def test_an_operation_that_may_run_alone_has_no_reason_not_to() -> None:
 
 @pytest.mark.parametrize(
     ("value", "field"),
-    [(BUDGET, "at_work"), (EVIDENCE, "covered"), (LAWFUL, "tainted"), (PROVED, "sufficient")],
+    [
+        (BUDGET, "at_work"),
+        (EVIDENCE, "covered"),
+        (LAWFUL, "tainted"),
+        (PROVED, "sufficient"),
+        (Since(at_work=0, withdrawn=None, freezes=(), incident_open=True), "at_work"),
+    ],
 )
 def test_facts_cannot_be_changed_once_read(value: Any, field: str) -> None:
     with pytest.raises(FrozenInstanceError):
@@ -394,3 +428,33 @@ def test_facts_that_nobody_gave_count_against_the_action() -> None:
 
     assert (bare.fingerprint, bare.evidence, bare.covered, bare.now) == (None, None, False, None)
     assert LAWFUL.arguments_trusted is False
+    bare_facts = GateFacts(
+        **{f.name: getattr(LAWFUL, f.name) for f in fields(GateFacts) if f.default is MISSING}
+    )
+    assert (bare_facts.called_for_by, bare_facts.incident_kind) == (frozenset(), None)
+
+
+SAME = Since(at_work=0, withdrawn=None, freezes=(), incident_open=True)
+
+
+@pytest.mark.parametrize(
+    ("since", "why"),
+    [
+        (SAME, ""),
+        (replace(SAME, incident_open=None), ""),
+        (replace(SAME, incident_open=False), "Its incident is open no more."),
+        (replace(SAME, withdrawn="it failed"), "Autonomy was withdrawn since: it failed."),
+        (replace(SAME, withdrawn=""), "Autonomy was withdrawn since: ."),
+        (replace(SAME, freezes=("exams",)), "Frozen since: exams."),
+        (replace(SAME, freezes=("exams", "launch")), "Frozen since: exams; frozen since: launch."),
+        (replace(SAME, at_work=1), "1 at work by now (limit 1)."),
+        (replace(SAME, at_work=2), "2 at work by now (limit 1)."),
+        (
+            Since(at_work=1, withdrawn="it failed", freezes=("exams",), incident_open=False),
+            "Frozen since: exams; autonomy was withdrawn since: it failed; its incident is open no "
+            "more; 1 at work by now (limit 1).",
+        ),
+    ],
+)
+def test_the_gates_yes_lapses_in_these_words(since: Since, why: str) -> None:
+    assert lapsed(since) == why
