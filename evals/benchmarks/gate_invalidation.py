@@ -202,6 +202,8 @@ async def _this_action(gate: ProvenGate, judge: Any, falls: list[Judged]) -> Non
     elsewhere = gate.warrant(target="catalog/catalog-2")
     await judge(falls, "warrant", "another target", warrant=elsewhere)
     await judge(falls, "warrant", "another incident", warrant=gate.warrant(id="inc-none"))
+    filling = await gate.open_incident(kind="disk_filling")
+    await judge(falls, "warrant", "incident of another kind", warrant=gate.warrant(id=filling))
     other = gate.warrant(operation="healing.archive_old_data")
     await judge(falls, "warrant", "another operation", warrant=other)
 

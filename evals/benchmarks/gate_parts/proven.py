@@ -115,9 +115,9 @@ class ProvenGate:
                 await self.signer.ended(session, OPERATION, under, world, verdict, when)
         self.signer.keep_heads(when)
 
-    async def open_incident(self, target: str = TARGET) -> str:
+    async def open_incident(self, target: str = TARGET, *, kind: str = "hung") -> str:
         """An open incident about *target*: the cause that warrants the restart."""
-        return await incidents.open_incident(self.database, target, at=self.clock.now())
+        return await incidents.open_incident(self.database, target, at=self.clock.now(), kind=kind)
 
     def warrant(self, **changes: Any) -> Warrant:
         """The cause as the incident gives it."""
