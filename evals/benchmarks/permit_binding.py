@@ -2,7 +2,8 @@
 
 Somebody asks for an entry in a book and a person says yes. The attacks change the arguments or the
 planned-on state, use the permit again, come as another tenant, late, with other digests, with 50
-clients at once over connections of their own, and forge standing permits (approvals given in
+clients at once over connections of their own, use permits that the gate gave before something
+changed, and forge standing permits (approvals given in
 advance, files that work without the database). The book counts what really happened.
 
 Bar: no effect beyond those somebody allowed, while every allowed one happens. The control has a
@@ -21,14 +22,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evals.benchmarks.permit_binding_parts import attacks, bare, racing, standing
+from evals.benchmarks.gate_parts.proven import proven_gate
+from evals.benchmarks.permit_binding_parts import attacks, bare, given, racing, standing
 from evals.benchmarks.permit_binding_parts.racing import Client, Prize
 from evals.benchmarks.permit_binding_parts.stage import Stage
 from evals.verdicts import bar, versions
 from evals.worlds.book import Book
 from evals.worlds.held_clock import HeldClock
 from evals.worlds.outpost import Outpost
-from evals.worlds.postgres import postgres_started
+from evals.worlds.postgres import ThrowawayPostgres, postgres_started
 from memory.database import Database
 
 CLIENTS = 50
@@ -83,8 +85,10 @@ def measure(*, rounds: int = 5, clients: int = CLIENTS) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="academy-permit-") as folder, ExitStack() as stack:
         root = Path(folder)
-        url = stack.enter_context(postgres_started()).control_url
-        tallies = asyncio.run(_attack_database(url, root / "books", rounds))
+        store = stack.enter_context(postgres_started())
+        url = store.control_url
+        tallies = asyncio.run(_attack_gate(store, root / "gates", rounds))
+        tallies |= asyncio.run(_attack_database(url, root / "books", rounds))
         tallies |= _race_database(url, root / "races", rounds, clients)
         tallies |= asyncio.run(_attack_homes(root / "homes", rounds))
         tallies |= _race_homes(root / "home-races", rounds, clients)
@@ -160,6 +164,21 @@ async def _attack_database(url: str, folder: Path, rounds: int) -> dict[str, Tal
                 tally.add(attack.allowed, *stage.effects(), stage.refusals)
     finally:
         await database.dispose()
+    return tallies
+
+
+async def _attack_gate(store: ThrowawayPostgres, folder: Path, rounds: int) -> dict[str, Tally]:
+    """Every attack on permits that the gate gave and nobody has begun."""
+    _make(folder)
+    tallies: dict[str, Tally] = {}
+    for number, attack in enumerate(given.ATTACKS):
+        tally = tallies[f"{attack.kind}: {attack.name}"] = Tally()
+        for turn in range(rounds):
+            name = f"given{number}x{turn}"
+            async with proven_gate(store, folder / name, name) as gate:
+                repairs = given.Repairs(gate)
+                await attack.strike(repairs)
+                tally.add(attack.allowed, *repairs.effects(), repairs.refusals)
     return tallies
 
 

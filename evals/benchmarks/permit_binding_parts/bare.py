@@ -137,6 +137,14 @@ async def unanswered(bare: Bare, clients: int) -> None:
     await bare.resume(approved=False)
 
 
+async def four(bare: Bare, clients: int) -> None:
+    """Four calls wait and each gets its boolean; it can't tell what happened since or beside it."""
+    others = [Bare(bare.folder, f"{bare.name}-{number}") for number in range(3)]
+    for other in others:
+        await other.ask()
+    await asyncio.gather(*(one.resume() for one in (bare, *others)))
+
+
 ATTACKS: tuple[tuple[str, Strike, int], ...] = (
     ("none: nobody attacks", nothing, 1),
     ("changed arguments: changed after the yes", arguments, 0),
@@ -147,6 +155,10 @@ ATTACKS: tuple[tuple[str, Strike, int], ...] = (
     ("expired: the question", unbound, 0),
     ("wrong digest: of another question", unbound, 0),
     ("race: drive", race, 1),
+    ("given, not begun: four proposed before one begins", four, 1),
+    ("given, not begun: autonomy is withdrawn", four, 0),
+    ("given, not begun: the incidents are closed", four, 0),
+    ("given, not begun: everything is frozen", four, 0),
     ("replay: a yes after the no", after_no, 0),
     ("no person: nobody answered", unanswered, 0),
 )
