@@ -15,6 +15,7 @@ from sqlalchemy import (
     DateTime,
     Row,
     String,
+    and_,
     bindparam,
     cast,
     exists,
@@ -88,6 +89,7 @@ def _in(states: Iterable[str]) -> ColumnElement[bool]:
     return _ACTION.state.in_([literal_column(f"'{state}'", String) for state in sorted(states)])
 
 
+_PERMITTED = literal_column("'permitted'", String)
 AT_WORK_COUNT = select(_COUNT).select_from(Action.__table__).where(_in(AT_WORK))
 
 _ACTED = (
@@ -102,19 +104,21 @@ _LAST = (
 )
 # Permits given and not used are found through the few actions that are permitted. What is withdrawn
 # keeps its permit and is permitted no more; what has begun is counted by its permit's use.
-_GIVEN = (
+_USABLE = and_(
+    _PERMIT.action_id == _ACTION.id,
+    _ACTION.state == _PERMITTED,
+    _PERMIT.purpose == literal_column("'apply'"),
+    _PERMIT.consumed_at.is_(None),
+    _PERMIT.expires_at > _moment("now"),
+)
+_UNDER_WAY = (
     select(
-        _COUNT.filter(_ACTION.operation == _name("operation")).label("given_alike"),
+        _COUNT.filter(or_(_ACTION.state != _PERMITTED, _PERMIT.id.is_not(None))).label("at_work"),
+        func.count(_PERMIT.id).filter(_ACTION.operation == _name("operation")).label("given"),
         func.max(_PERMIT.issued_at).filter(_ACTION.target == _name("target")).label("given_last"),
-        _COUNT.label("given"),
     )
-    .select_from(Permit.__table__.join(Action.__table__, _ACTION.id == _PERMIT.action_id))
-    .where(
-        _in(["permitted"]),
-        _PERMIT.purpose == literal_column("'apply'"),
-        _PERMIT.consumed_at.is_(None),
-        _PERMIT.expires_at > _moment("now"),
-    )
+    .select_from(Action.__table__.outerjoin(Permit.__table__, _USABLE))
+    .where(_in([*AT_WORK, "permitted"]))
     .subquery()
 )
 # One undone because a person asked is not among the unhelpful: its check had held.
@@ -144,12 +148,11 @@ _USAGE_PARTS = (
     _ACTED.scalar_subquery().label("acted"),
     _LAST.scalar_subquery().label("last"),
     _UNHELPFUL.scalar_subquery().label("unhelpful"),
-    AT_WORK_COUNT.scalar_subquery().label("at_work"),
     _OPEN_QUESTIONS.scalar_subquery().label("open_questions"),
     _FROZEN.scalar_subquery().label("frozen"),
-    _GIVEN.c.given_alike,
-    _GIVEN.c.given_last,
-    _GIVEN.c.given,
+    _UNDER_WAY.c.at_work,
+    _UNDER_WAY.c.given,
+    _UNDER_WAY.c.given_last,
 )
 _CAUSE = (
     select(
@@ -167,7 +170,7 @@ before) and `day` (a day before)."""
 CAUSE = select(_CAUSE)
 """Wants `incident`; no row where there is none of that id."""
 BOTH = select(*_USAGE_PARTS, _CAUSE.c.about, _CAUSE.c.kind, _CAUSE.c.is_open).select_from(
-    _GIVEN.outerjoin(_CAUSE, true())
+    _UNDER_WAY.outerjoin(_CAUSE, true())
 )
 """Both in one row."""
 SINCE = select(
@@ -206,10 +209,10 @@ def usage_in(row: Row[*tuple[Any, ...]]) -> Usage:
     """What a row of `USAGE` or `BOTH` says of the budget."""
     lately = [moment for moment in (row.last, row.given_last) if moment is not None]
     return Usage(
-        acted_last_hour=row.acted + row.given_alike,
+        acted_last_hour=row.acted + row.given,
         last_on_target=max(lately, default=None),
         unhelpful_last_day=row.unhelpful,
-        at_work=row.at_work + row.given,
+        at_work=row.at_work,
         open_questions=row.open_questions,
         freezes=tuple(row.frozen),
     )
