@@ -118,6 +118,8 @@ class FakeGatekeeper:
         self.approvals: dict[str, str] = {}
         self.proposals = 0
         self.withdrawn: list[str] = []
+        self.lapses = ""
+        """Why nothing that the gate allowed may begin any more; empty where it may."""
         self.recovered = 0
         self.hold: asyncio.Event | None = None
         """While set to an event, `drive` waits for it after the effect."""
@@ -174,6 +176,9 @@ class FakeGatekeeper:
             if not check.ok:
                 action.state, action.text = "withdrawn", check.text
                 return self._settled(action)
+            if self.lapses:
+                action.state, action.text = "withdrawn", self.lapses
+                raise Conflict(self.lapses)
             action.state = "intended"
             effect = await operation.apply(self.context, arguments, action.plan, action.id)
             if self.hold is not None:

@@ -133,6 +133,21 @@ async def test_the_page_of_the_question_says_which_condition_is_missing(
     assert not proven.gate.fleet.restarts
 
 
+async def test_an_incident_that_calls_for_something_else_is_no_cause_and_the_audit_page_says_so(
+    proven: Proven, ada: Browser
+) -> None:
+    await proven.gate.earn()
+    proven.gate.incident = await proven.gate.open_incident(kind="disk_filling")
+
+    proposed = await proven.propose()
+
+    assert (proposed.outcome, proposed.approval_id) == ("refuse", None)
+    page = (await ada.client.get("/audit")).text
+    assert "is of kind disk_filling" in page
+    assert f"call for {OPERATION}" in page
+    assert not proven.gate.fleet.restarts
+
+
 async def test_without_a_cause_that_stands_it_is_refused_and_the_audit_page_says_why(
     proven: Proven, ada: Browser
 ) -> None:

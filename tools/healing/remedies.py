@@ -1,6 +1,7 @@
 """Which operation a fault calls for, or why none does. Pure."""
 
-from tools.healing.restart_replica import RESTARTABLE
+from tools.healing.archive_old_data import ArchiveOldData
+from tools.healing.restart_replica import RESTARTABLE, RestartReplica
 from tools.healing.schemas import IncidentView
 from tools.kit.gatekeeper import Intention
 from tools.kit.infrastructure import Fleet
@@ -17,16 +18,19 @@ def remedy(view: IncidentView, fleet: Fleet) -> tuple[Intention | None, str]:
             f"{view.service} is one of the academy's own processes, which the healer does not "
             "restart: a person must look at it."
         )
-    if view.kind == "disk_filling":
+    arguments = {"service": view.service}
+    if view.kind in ArchiveOldData.called_for_by:
         if not service.archivable:
             return None, (
                 f"{view.service} declares no folder whose old files may be archived: a person "
                 "must make room."
             )
-        operation, arguments = "healing.archive_old_data", {"service": view.service}
+        operation = ArchiveOldData.name
+    elif view.kind in RestartReplica.called_for_by:
+        operation = RestartReplica.name
+        arguments["replica"] = view.replica or ""
     else:
-        operation = "healing.restart_replica"
-        arguments = {"service": view.service, "replica": view.replica or ""}
+        return None, "No operation answers an incident of this kind: a person must look at it."
     warrant = Warrant(
         kind="incident", id=view.id, operation=operation, target=view.target, text=view.cause
     )

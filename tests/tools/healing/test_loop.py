@@ -155,6 +155,21 @@ async def test_a_fault_that_goes_away_withdraws_its_question_and_closes(
     assert infrastructure.restarted == []
 
 
+async def test_what_the_gate_allowed_and_allows_no_more_is_judged_anew(
+    bench: Bench, infrastructure: FakeInfrastructure
+) -> None:
+    await bench.turn(10)
+    bench.gate.outcome, bench.gate.lapses = "run", "Frozen since: exams."
+    infrastructure.freeze("catalog-1")
+    while not bench.gate.proposals:
+        await bench.turn()
+    bench.gate.outcome = "ask"
+    incident = await bench.until("asking")
+    assert "It was withdrawn: Frozen since: exams." in [e.text for e in incident.timeline]
+    assert bench.gate.proposals == 2
+    assert infrastructure.restarted == []
+
+
 @pytest.mark.parametrize("answer", ["denied", "expired"])
 async def test_a_no_or_no_answer_calls_a_person_and_is_not_asked_again_at_once(
     bench: Bench, infrastructure: FakeInfrastructure, clock: FakeClock, answer: str
