@@ -12,9 +12,10 @@ import structlog
 
 from graphs.settings import Home
 from memory.database import Database
+from tools.autonomy.current import current_fingerprints
 from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.journal import Journal
-from tools.autonomy.journal_replay import replay
+from tools.autonomy.journal_replay import Fingerprints, replay
 from tools.autonomy.standing_evidence import GateInAdvance, fingerprint_of
 from tools.autonomy.standing_folder import StandingFolder
 from tools.autonomy.standing_hands import StandingHands
@@ -34,8 +35,15 @@ log = structlog.get_logger(__name__)
 class StandingWatch:
     """One turn after another, for as long as the healer lives."""
 
-    def __init__(self, database: Database, hands: StandingHands, renewal: Renewal) -> None:
+    def __init__(
+        self,
+        database: Database,
+        hands: StandingHands,
+        renewal: Renewal,
+        fingerprints: Fingerprints,
+    ) -> None:
         self._database = database
+        self._fingerprints = fingerprints
         self.hands = hands
         self._renewal = renewal
 
@@ -66,7 +74,7 @@ class StandingWatch:
             log.info("standing.recovered", action=settled.id, state=settled.state)
 
     async def _replay(self) -> None:
-        await replay(self._database, self.hands.journal, self.hands.clock)
+        await replay(self._database, self.hands.journal, self.hands.clock, self._fingerprints)
 
     async def _renew(self) -> None:
         if not self.hands.owes:
@@ -110,4 +118,10 @@ def standing_watch(
         fingerprint_of(evidence),
     )
     earned = GateInAdvance(evidence, tenant_id)
-    return StandingWatch(database, hands, Renewal(database, folder, operations, context, earned))
+    renewal = Renewal(database, folder, operations, context, earned)
+
+    async def fingerprints(name: str) -> frozenset[str]:
+        known = operations.get(name)
+        return frozenset() if known is None else await current_fingerprints(evidence, known)
+
+    return StandingWatch(database, hands, renewal, fingerprints)

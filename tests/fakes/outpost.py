@@ -16,7 +16,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.infrastructure import FakeInfrastructure
 from tools.autonomy import policy, standing_approvals
 from tools.autonomy.journal import Journal
-from tools.autonomy.journal_replay import replay
+from tools.autonomy.journal_replay import Fingerprints, none_known, replay
 from tools.autonomy.standing_folder import StandingFolder
 from tools.autonomy.standing_hands import StandingHands
 from tools.autonomy.standing_renewal import EarnedInAdvance, Renewal
@@ -141,9 +141,9 @@ class Outpost:
             self.database, self.hands.folder, self.operations, self.context, self.earned
         ).renew()
 
-    async def replay(self) -> list[str]:
+    async def replay(self, fingerprints: Fingerprints = none_known) -> list[str]:
         """The database is back."""
-        return await replay(self.database, self.hands.journal, self.clock)
+        return await replay(self.database, self.hands.journal, self.clock, fingerprints)
 
     async def permitted(self, target: str = TARGET) -> None:
         """An approval, and the permit under it."""

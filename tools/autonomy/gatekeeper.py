@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from memory import audit
 from memory.database import Database
+from tools.autonomy.current import current_fingerprints
 from tools.autonomy.evidence_source import EvidenceSource, NoEvidence
 from tools.autonomy.fingerprint import DecidedBy
 from tools.autonomy.ledger import ActionLedger, RecordedAction, held_conflict, recorded
@@ -107,6 +108,11 @@ class Gatekeeping(ActionLedger):
             if holders:
                 raise held_conflict(holders[0], origin.at) from None
             raise Conflict("A target was taken at this moment; propose again.") from None
+
+    async def fingerprints(self, operation: str) -> frozenset[str]:
+        """What evidence on *operation* is about now, for each who may decide, if it can be told."""
+        known = self._operations.get(operation)
+        return frozenset() if known is None else await current_fingerprints(self._evidence, known)
 
     async def drive(self, action_id: str, purpose: Purpose = "apply") -> Settled:
         """Run one permitted action to its end; one that already ended just answers how.

@@ -5,7 +5,7 @@ where it was. What can't be read is told in the audit log and kept in the file, 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,18 @@ MOST_TEXT = 2000
 log = structlog.get_logger(__name__)
 
 
-async def replay(database: Database, journal: Journal, clock: Clock) -> list[str]:
+Fingerprints = Callable[[str], Awaitable[frozenset[str]]]
+"""The fingerprints of an operation now, one for each who may decide."""
+
+
+async def none_known(_: str) -> frozenset[str]:
+    """For whoever keeps no evidence."""
+    return frozenset()
+
+
+async def replay(
+    database: Database, journal: Journal, clock: Clock, fingerprints: Fingerprints = none_known
+) -> list[str]:
     """Write what the journal tells into the database, then put the file away; the actions' ids.
 
     Nothing happens while an action of it has not ended: somebody is at work on it, or it is to be
@@ -49,9 +60,10 @@ async def replay(database: Database, journal: Journal, clock: Clock) -> list[str
         if any(story.half_done for story in told):
             return []
         for story in told:
+            current = await _current(story, fingerprints)
             async with database.unit_of_work() as session:
                 if await AutonomyRepository(session).action(story.id) is None:
-                    await _write(session, story, clock.now())
+                    await _write(session, story, clock.now(), current)
         async with database.unit_of_work() as session:
             await _tell(session, reading, told, clock.now())
         kept = await asyncio.to_thread(_put_away, journal, clock.now())
@@ -59,7 +71,22 @@ async def replay(database: Database, journal: Journal, clock: Clock) -> list[str
     return [story.id for story in told]
 
 
-async def _write(session: AsyncSession, story: Story, at: datetime) -> None:
+async def _current(story: Story, fingerprints: Fingerprints) -> frozenset[str]:
+    """What a failed check of *story* says something about now: nothing that changed since."""
+    if not _failed(story):
+        return frozenset()
+    current = await fingerprints(story.action["operation"])
+    own = story.action["fingerprint"]
+    return current if not own or own in current else frozenset([own])
+
+
+def _failed(story: Story) -> bool:
+    return bool(FAILED & {line.body.get("state") for line in story.lines})
+
+
+async def _write(
+    session: AsyncSession, story: Story, at: datetime, current: frozenset[str]
+) -> None:
     repository = AutonomyRepository(session)
     state, note = story.state, story.note
     if state == "stuck" and (holders := await repository.holders([story.action["target"]])):
@@ -92,8 +119,8 @@ async def _write(session: AsyncSession, story: Story, at: datetime) -> None:
         await _append(session, action, line.body["state"], line, at, **said)
     if state != story.state:
         await _append(session, action, state, story.lines[-1], at, note=note)
-    if FAILED & {line.body.get("state") for line in story.lines}:
-        await withdraw_autonomy(session, action, at)
+    if _failed(story):
+        await withdraw_autonomy(session, action, at, current)
 
 
 def _row(story: Story, state: str, note: str) -> Action:

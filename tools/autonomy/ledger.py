@@ -194,6 +194,9 @@ class ActionLedger:
             Conflict: no arrow leads there from where it stands.
         """
         at = self._clock.now()
+        current: frozenset[str] = frozenset()
+        if state in FAILED:
+            current = await self.fingerprints((await self.read(action_id)).operation)
         said = {
             "effect": effect,
             "check": check.model_dump(mode="json") if check else None,
@@ -219,7 +222,7 @@ class ActionLedger:
                     action.driver = action.lease_expires_at = None
                 await move(session, action, state, at=at, actor=executor, note=note, body=body)
                 if state in FAILED:
-                    await withdraw_autonomy(session, action, at)
+                    await withdraw_autonomy(session, action, at, current)
                 await withdraw_rest(session, action, later, at=at, actor=executor)
             result = recorded(action)
         if superseded:
@@ -230,6 +233,10 @@ class ActionLedger:
                 state=result.state,
             )
         return result
+
+    async def fingerprints(self, operation: str) -> frozenset[str]:
+        """What evidence on *operation* is about now, for each who may decide; none are known."""
+        return frozenset()
 
     async def interrupted(self, executor: str) -> Sequence[RecordedAction]:
         """Actions of *executor* begun and not ended, whose driver is gone or lost its lease."""

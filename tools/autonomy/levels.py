@@ -93,9 +93,11 @@ async def get_operation(
             for r in (weighed.regions if weighed else ())
         ],
         live=await about.ends(name),
-        withdrawals=[
-            f"{w.at:%Y-%m-%d %H:%M} UTC: {w.reason}" for w in await about.withdrawals(name)
-        ],
+        withdrawals=list(
+            dict.fromkeys(
+                f"{w.at:%Y-%m-%d %H:%M} UTC: {w.reason}" for w in await about.withdrawals(name)
+            )
+        ),
         freezes=[f.reason for f in frozen],
         limits=policy.sentence(),
     )

@@ -1,5 +1,10 @@
-"""What happens in production counts too: one failed check takes autonomy back at once."""
+"""What happens in production counts too: one failed check takes autonomy back at once.
 
+Whoever had decided: the check tells of the operation, not of the decision. Only a change of the
+operation lifts it.
+"""
+
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -10,39 +15,71 @@ from memory import audit
 from memory.ids import new_id
 from memory.tables.autonomy import Action
 from memory.tables.healing import Incident, IncidentEvent
-from memory.tables.trials import Withdrawal
+from memory.tables.trials import TriedFingerprint, Withdrawal
 
 KIND = "autonomy_withdrawn"
 """Kind of the incident that tells people; no repair follows from it."""
 FAILED = frozenset({"not_helped"})
 """States that say that a check was made and did not hold."""
+DECIDED = {"engine": "an engine", "model": "a model", "person": "a person"}
+"""Who decided, in words."""
 
 
-async def withdraw_autonomy(session: AsyncSession, action: Action, at: datetime) -> None:
-    """Take autonomy of a locked action's operation back, under its fingerprint, and say so.
+async def withdraw_autonomy(
+    session: AsyncSession, action: Action, at: datetime, current: Collection[str] = ()
+) -> None:
+    """Take autonomy of a locked action's operation back, whoever decides, and say so once.
 
-    The first failed check does it; later ones add nothing. An action whose fingerprint couldn't be
-    told withdraws nothing, because nothing could have let it run alone.
+    Args:
+        session: the unit of work.
+        action: the one whose check failed; it counts whether or not its own fingerprint is known.
+        at: the moment.
+        current: the operation's fingerprints now, of each who may decide. Those that were tried
+            with a model count as well, because not every process can tell a model's; where none
+            can be told, every one that was tried does.
+
+    The first failed check under a fingerprint does it; later ones add nothing.
     """
-    if action.fingerprint is None:
+    under = {*current, *([action.fingerprint] if action.fingerprint else [])}
+    tried = select(TriedFingerprint).where(TriedFingerprint.operation == action.operation)
+    under.update(
+        one.fingerprint
+        for one in await session.scalars(tried)
+        if not current or "model" in one.parts
+    )
+    if not under:
         return
     said = (action.check or {}).get("text", "its check failed")
-    reason = f"{action.plan['summary']} did not help: {said}"
-    incident_id = new_id("inc")
+    by = DECIDED.get(action.decided_by, action.decided_by)
+    reason = f"{action.plan['summary']} did not help: {said} ({action.id}, decided by {by})"
+    # Two that fail at one moment come one by one: together they open one incident.
+    await audit.hold_head(session)
+    open_already = await session.scalar(
+        select(Incident.id).where(
+            Incident.kind == KIND, Incident.target == action.operation, Incident.closed_at.is_(None)
+        )
+    )
+    incident_id = open_already or new_id("inc")
     made = await session.execute(
         upsert(Withdrawal)
         .values(
-            operation=action.operation,
-            fingerprint=action.fingerprint,
-            action_id=action.id,
-            reason=reason,
-            incident_id=incident_id,
-            at=at,
+            [
+                {
+                    "operation": action.operation,
+                    "fingerprint": fingerprint,
+                    "action_id": action.id,
+                    "reason": reason,
+                    "incident_id": incident_id,
+                    "at": at,
+                }
+                for fingerprint in sorted(under)
+            ]
         )
         .on_conflict_do_nothing()
-        .returning(Withdrawal.operation)
+        .returning(Withdrawal.fingerprint)
     )
-    if made.first() is None:
+    fresh = sorted(made.scalars())
+    if not fresh:
         return
     await audit.append(
         session,
@@ -50,12 +87,14 @@ async def withdraw_autonomy(session: AsyncSession, action: Action, at: datetime)
         actor="gate",
         kind="autonomy.withdrawn",
         subject=action.operation,
-        body={"fingerprint": action.fingerprint, "action": action.id, "reason": reason},
+        body={
+            "fingerprints": fresh,
+            "action": action.id,
+            "decided_by": action.decided_by,
+            "reason": reason,
+        },
     )
-    open_already = select(Incident.id).where(
-        Incident.kind == KIND, Incident.target == action.operation, Incident.closed_at.is_(None)
-    )
-    if (await session.execute(open_already)).first() is None:
+    if open_already is None:
         _tell(session, action, incident_id, reason, at)
 
 
@@ -70,10 +109,13 @@ async def close_superseded(session: AsyncSession, current: dict[str, str], at: d
         .where(Incident.kind == KIND, Incident.closed_at.is_(None))
         .with_for_update(of=Incident)
     )
+    under: dict[str, tuple[Incident, set[str]]] = {}
+    for found, fingerprint in rows.all():
+        under.setdefault(found.id, (found, set()))[1].add(fingerprint)
     closed = 0
-    for incident, fingerprint in rows.all():
+    for incident, fingerprints in under.values():
         now = current.get(incident.target)
-        if now is None or now == fingerprint:
+        if now is None or now in fingerprints:
             continue
         resolution = "The operation has changed since; it earns its level anew."
         await session.execute(

@@ -95,7 +95,8 @@ class StandingHands:
             permit = await asyncio.to_thread(self._look, prepared)
         except Conflict as why:
             return Withheld(why.message)
-        self.ledger.prepare(_under(prepared.action, permit, plan))
+        about = await asyncio.to_thread(self._fingerprint, operation)
+        self.ledger.prepare(_under(prepared.action, permit, about))
         return Readied(
             action_id=prepared.action["id"],
             summary=plan.summary,
@@ -256,8 +257,8 @@ def _described(
     return action
 
 
-def _under(action: dict[str, Any], permit: StandingPermit, plan: Plan) -> dict[str, Any]:
-    """The action with what its permit adds to it."""
+def _under(action: dict[str, Any], permit: StandingPermit, about: str) -> dict[str, Any]:
+    """The action with what its permit adds to it, and what evidence is *about* here."""
     by = permit.basis.text
     proven = permit.basis.kind == "evidence"
     conditions = [
@@ -274,7 +275,7 @@ def _under(action: dict[str, Any], permit: StandingPermit, plan: Plan) -> dict[s
         **action,
         "tenant_id": permit.tenant_id,
         "digest": _digest(action, permit),
-        "fingerprint": permit.fingerprint,
+        "fingerprint": about,
         "reason": f"The database was down. {by[:1].upper()}{by[1:]}.",
         "conditions": [condition.model_dump(mode="json") for condition in conditions],
     }
