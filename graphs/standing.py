@@ -14,6 +14,7 @@ from graphs.settings import Home
 from memory.database import Database
 from tools.autonomy.current import current_fingerprints
 from tools.autonomy.evidence_source import StoredEvidence
+from tools.autonomy.freeze_landing import land
 from tools.autonomy.journal import Journal
 from tools.autonomy.journal_replay import Fingerprints, replay
 from tools.autonomy.standing_evidence import GateInAdvance, fingerprint_of
@@ -53,6 +54,7 @@ class StandingWatch:
         for name, seconds, chore in (
             ("clock", STORE_SECONDS, self._watch_clock),
             ("recover", RECOVER_SECONDS, self._recover),
+            *((("freezes", STORE_SECONDS, self._land),) if reachable else ()),
             *((("replay", STORE_SECONDS, self._replay),) if reachable else ()),
             *((("renew", STORE_SECONDS, self._renew),) if reachable else ()),
         ):
@@ -73,6 +75,11 @@ class StandingWatch:
         for settled in await self.hands.recover():
             log.info("standing.recovered", action=settled.id, state=settled.state)
 
+    async def _land(self) -> None:
+        folder = self.hands.folder
+        for operation in await land(self._database, folder.path, folder.seal, self.hands.clock):
+            log.info("standing.freeze_stored", operation=operation)
+
     async def _replay(self) -> None:
         await replay(self._database, self.hands.journal, self.hands.clock, self._fingerprints)
 
@@ -84,6 +91,7 @@ class StandingWatch:
 WORDS: Mapping[str, str] = {
     "clock": "The time can't be kept for standing permits",
     "recover": "What was cut short without the database could not be settled",
+    "freezes": "What was frozen without the database could not be written to it",
     "replay": "What was done without the database could not be written to it",
     "renew": "Standing permits could not be renewed",
 }

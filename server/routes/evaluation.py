@@ -11,10 +11,10 @@ from server.lifespan import Services
 from server.problems import declared
 from server.processes.programs import EVALUATIONS
 from tools.adapters.supervisor import Supervisor
-from tools.autonomy import freezes, levels, suite_runs
+from tools.autonomy import freeze_landing, freezes, levels, suite_runs
 from tools.autonomy.policy import CHANGE_FREEZE
 from tools.autonomy.schemas import OperationDetail
-from tools.autonomy.standing_folder import take_back
+from tools.autonomy.standing_seal import home_seal
 from tools.autonomy.trial_schemas import RunView, TrialDetail, TrialView
 from tools.kit.deps import Caller
 from tools.kit.errors import CapabilityError, NotFound
@@ -69,16 +69,37 @@ async def freeze_operation(services: Services, caller: Caller, operation: str, r
     """Order that an operation always asks, and take back what was permitted in advance, at once.
 
     Raises:
+        Unavailable: the database is away; it is frozen on this machine and stored afterwards.
         CapabilityError: it was refused; nothing changed.
     """
     if operation != CHANGE_FREEZE and operation not in services.operations:
         known = ", ".join([*sorted(services.operations), CHANGE_FREEZE])
         raise NotFound(f"There is no operation {operation}; what may be frozen: {known}.")
-    async with services.databases.control.unit_of_work() as session:
-        await freezes.freeze(session, caller, operation, reason=reason, clock=services.clock)
-    frozen = list(services.operations) if operation == CHANGE_FREEZE else [operation]
-    for name in frozen:
-        await asyncio.to_thread(take_back, services.settings.paths.standing, operation=name)
+    home = services.settings.paths
+    await freeze_landing.freeze(
+        services.databases.control,
+        home.standing,
+        await asyncio.to_thread(home_seal, home.standing),
+        caller,
+        operation,
+        reason=reason,
+        clock=services.clock,
+    )
+
+
+async def thaw_operation(services: Services, caller: Caller, operation: str) -> None:
+    """Lift a freeze, in the database and on this machine.
+
+    Raises:
+        CapabilityError: it was refused; nothing changed.
+    """
+    await freeze_landing.thaw(
+        services.databases.control,
+        services.settings.paths.standing,
+        caller,
+        operation,
+        clock=services.clock,
+    )
 
 
 async def ask_for_run(services: Services, caller: Caller, wanted: Wanted) -> RunView:
@@ -140,8 +161,7 @@ async def freeze(
 )
 async def thaw(services: ServicesDep, visitor: FleetVisitor, operation: FrozenName) -> None:
     """What it may do then still depends on evidence: nobody can grant that."""
-    async with services.databases.control.unit_of_work() as session:
-        await freezes.thaw(session, visitor.caller, operation, clock=services.clock)
+    await thaw_operation(services, visitor.caller, operation)
 
 
 @router.get("/evaluations", summary="Runs of suites", responses=declared())

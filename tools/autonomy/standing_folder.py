@@ -41,7 +41,7 @@ class StandingFolder:
 
     def __init__(self, path: Path, seal: Seal) -> None:
         self.path = path
-        self._seal = seal
+        self.seal = seal
         self._seen: datetime | None = None
         self._marked: datetime | None = None
 
@@ -70,7 +70,7 @@ class StandingFolder:
             OSError: the disk refuses.
         """
         (self.path / f"{permit_id}.json").unlink(missing_ok=True)
-        _sync(self.path)
+        sync(self.path)
 
     @property
     def lacks_known(self) -> bool:
@@ -139,14 +139,14 @@ class StandingFolder:
 
     def _open(self, path: Path) -> dict[str, Any]:
         try:
-            return self._seal.open(json.loads(path.read_bytes()))
+            return self.seal.open(json.loads(path.read_bytes()))
         except FileNotFoundError:
             raise Unsealed("it is missing") from None
         except (OSError, ValueError) as error:
             raise Unsealed(f"it can't be read ({type(error).__name__})") from None
 
     def _replace(self, name: str, value: BaseModel) -> None:
-        sealed = self._seal.close(value.model_dump(mode="json"))
+        sealed = self.seal.close(value.model_dump(mode="json"))
         replace(self.path, name, json.dumps(sealed, sort_keys=True).encode())
 
 
@@ -171,6 +171,15 @@ def take_back(folder: Path, *, approval_id: str = "", operation: str = "") -> in
         return _take_back(folder, meant)
 
 
+def take_back_held(folder: Path, operation: str) -> int:
+    """As `take_back`, for whoever holds the folder.
+
+    Raises:
+        OSError: the disk refuses; permits may be left.
+    """
+    return _take_back(folder, lambda permit: operation in (permit.operation, "*"))
+
+
 def replace(folder: Path, name: str, content: bytes) -> None:
     """Replace a file whole, on disk when this returns.
 
@@ -189,7 +198,7 @@ def replace(folder: Path, name: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
         raise
-    _sync(folder)
+    sync(folder)
 
 
 def _take_back(folder: Path, meant: Callable[[StandingPermit], bool]) -> int:
@@ -205,11 +214,12 @@ def _take_back(folder: Path, meant: Callable[[StandingPermit], bool]) -> int:
             path.unlink(missing_ok=True)
             count += 1
     (folder / KNOWN).unlink(missing_ok=True)
-    _sync(folder)
+    sync(folder)
     return count
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """What was renamed or removed in *folder* is so on disk when this returns."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from memory import audit
 from memory.ids import new_id
+from tools.autonomy import freeze_markers
 from tools.autonomy.journal import Journal, Reading
 from tools.autonomy.journal_ledger import JournalLedger, Prepared
 from tools.autonomy.journal_story import stories, used_permits
@@ -74,8 +75,8 @@ class StandingHands:
 
     @property
     def owes(self) -> bool:
-        """Whether something was done that the database doesn't know of yet."""
-        return not self.journal.is_empty
+        """Whether the database doesn't know yet of something that was done, or frozen."""
+        return not self.journal.is_empty or freeze_markers.there_are(self.folder.path)
 
     async def ready(self, intention: Intention, *, incident_id: str) -> Readied | Withheld:
         """Plan *intention* and look for the permit that covers it; no effect, nothing used up."""
@@ -158,6 +159,8 @@ class StandingHands:
         """
         action, now = prepared.action, self.clock.now()
         operation, target = action["operation"], action["target"]
+        if why := freeze_markers.frozen(self.folder.path, operation):
+            raise Conflict(why)
         if reading.problem:
             raise Conflict(f"the journal can't be trusted: {reading.problem}")
         if why := never(self._operations[operation]):

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from memory import audit
 from memory.database import Database
 from memory.ids import new_id
-from tools.autonomy import policy
+from tools.autonomy import freeze_markers, policy
 from tools.autonomy.repository import AutonomyRepository
 from tools.autonomy.standing_folder import Found, StandingFolder
 from tools.autonomy.standing_lock import held
@@ -127,6 +127,7 @@ class Renewal:
         fleet = self._context.infrastructure.fleet()
         repository = AutonomyRepository(session)
         frozen = {freeze.operation for freeze in await repository.freezes()}
+        marked = self._folder.path
         approvals = await StandingRepository(session).active(now)
         names = await repository.names(a.person_id for a in approvals)
         wanted: dict[tuple[str, str], Carried] = {}
@@ -136,6 +137,8 @@ class Renewal:
         for name in policy.STANDING:
             operation = self._operations.get(name)
             if operation is None or never(operation) or frozen & {name, policy.CHANGE_FREEZE}:
+                continue
+            if freeze_markers.frozen(marked, name):
                 continue
             for target in operation.targets(fleet):
                 row = next(

@@ -45,6 +45,18 @@ class StandingPermit(Value):
     expires_at: datetime
 
 
+class FreezeMarker(Value):
+    """A person's order that an operation always asks, kept until the database has it."""
+
+    operation: str
+    """`*` for all of them."""
+    reason: str
+    person_id: str
+    """Who ordered it; of the machine's own account where nobody could be asked who they are."""
+    actor: str
+    at: datetime
+
+
 class Effect(Value):
     """One effect that counts against a budget."""
 

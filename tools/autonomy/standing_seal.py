@@ -69,6 +69,15 @@ class Seal:
         return {name: value for name, value in sealed.items() if name not in SEALED}
 
 
+def home_seal(folder: Path) -> Seal | None:
+    """The seal of the home whose *folder* `standing` is; None where its key can't be used."""
+    home = folder.parent
+    try:
+        return Seal((home / "keys" / "standing.key").read_bytes(), place_of(home))
+    except (OSError, ValueError):
+        return None
+
+
 def place_of(home: Path) -> str:
     """What identifies a home: its path and the inode of its keys, so that a copy is another one.
 

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from server.auth import FleetVisitor, ServicesDep
 from server.lifespan import Services
-from server.routes.evaluation import Wanted, ask_for_run, freeze_operation
+from server.routes.evaluation import Wanted, ask_for_run, freeze_operation, thaw_operation
 from server.visitor import Visitor
 from server.web.evidence_charts import bound_line
 from server.web.pages.standing import standing_part
@@ -189,8 +189,7 @@ async def freeze(
 @router.post(HERE + "/operations/{operation}/thaw")
 async def thaw(services: ServicesDep, visitor: FleetVisitor, operation: str) -> Response:
     """Lift a freeze and lead back."""
-    async with services.databases.control.unit_of_work() as session:
-        await freezes.thaw(session, visitor.caller, operation, clock=services.clock)
+    await thaw_operation(services, visitor.caller, operation)
     services.glance.forget()
     return RedirectResponse(HERE, status_code=303)
 

@@ -1,0 +1,154 @@
+"""Freezes between the folder `standing` and the database: stored, lifted, and brought in later."""
+
+import asyncio
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from memory import audit
+from memory.database import Database
+from memory.errors import StoreUnavailable
+from tools.autonomy import freeze_markers, freezes
+from tools.autonomy.questions import require_person
+from tools.autonomy.repository import AutonomyRepository
+from tools.autonomy.standing_lock import held
+from tools.autonomy.standing_schemas import FreezeMarker
+from tools.autonomy.standing_seal import Seal
+from tools.kit.clock import Clock
+from tools.kit.deps import Caller
+from tools.kit.errors import CapabilityError, NotFound, Unavailable
+
+log = structlog.get_logger(__name__)
+
+
+async def freeze(
+    database: Database,
+    folder: Path,
+    seal: Seal | None,
+    caller: Caller,
+    operation: str,
+    *,
+    reason: str,
+    clock: Clock,
+) -> int:
+    """Freeze *operation* (`*` for all); how many standing permits were taken back.
+
+    The marker is on disk and the permits are gone before the row is stored, and the marker goes
+    after it: there is no moment in which the row says frozen and the healer could still act.
+
+    Raises:
+        Forbidden, Invalid, Conflict: as `freezes.freeze`; nothing changed but permits, which are
+            issued again.
+        Unavailable: the database is away; it is frozen on this machine, and stored when it answers.
+        OSError: the folder can't be written.
+    """
+    person_id = require_person(caller)
+    marker = FreezeMarker(
+        operation=operation,
+        reason=audit.storable(reason.strip()[: freezes.MOST_REASON]),
+        person_id=person_id,
+        actor=caller.actor,
+        at=clock.now(),
+    )
+    fresh, gone = freeze_markers.place(folder, marker, seal)
+    try:
+        async with database.unit_of_work() as session:
+            await freezes.freeze(session, caller, operation, reason=reason, clock=clock)
+    except StoreUnavailable as error:
+        raise Unavailable(
+            f"The database is away. {operation} is frozen on this machine: {gone} standing permits "
+            "were taken back and the healer does nothing of it without asking. It becomes a freeze "
+            "everywhere when the database answers."
+        ) from error
+    except CapabilityError:
+        if not fresh:
+            raise
+        async with held(folder):
+            brought_in = not freeze_markers.remove(folder, operation)
+        if not brought_in:
+            raise
+        return gone  # the healer stored the marker in this moment, and that is what was found
+    async with held(folder):
+        freeze_markers.remove(folder, operation)
+    return gone
+
+
+async def thaw(
+    database: Database, folder: Path, caller: Caller, operation: str, *, clock: Clock
+) -> None:
+    """Lift a freeze, its row and its marker.
+
+    The marker goes last: with the database away nothing is lifted, and nobody who dies between
+    lifts half of it.
+
+    Raises:
+        Forbidden, NotFound: as `freezes.thaw`.
+        StoreUnavailable: the database is away; it stays frozen.
+        OSError: the folder can't be written.
+    """
+    async with held(folder):
+        try:
+            async with database.unit_of_work() as session:
+                await freezes.thaw(session, caller, operation, clock=clock)
+        except NotFound:
+            if not freeze_markers.path_of(folder, operation).exists():
+                raise
+            async with database.unit_of_work() as session:
+                await audit.append(
+                    session,
+                    at=clock.now(),
+                    actor=caller.actor,
+                    kind="autonomy.thawed",
+                    subject=operation,
+                    body={"marker": True},
+                )
+        freeze_markers.remove(folder, operation)
+
+
+async def land(database: Database, folder: Path, seal: Seal, clock: Clock) -> Collection[str]:
+    """Bring the folder's freezes into the database, one unit of work for each; their operations.
+
+    Raises:
+        StoreError: the database went away again; what is left stays frozen on this machine.
+        OSError: the folder can't be written.
+    """
+    if not freeze_markers.there_are(folder):
+        return ()
+    landed = []
+    async with held(folder):
+        for path in await asyncio.to_thread(freeze_markers.found, folder):
+            marker, problem = freeze_markers.read(path, seal, clock.now())
+            await _store(database, marker, problem, path.name, clock.now())
+            if problem:
+                path.replace(path.with_name(f"refused.{path.name}"))
+                log.error("freeze.marker_unreadable", file=path.name, why=problem)
+            else:
+                freeze_markers.remove(folder, marker.operation)
+            landed.append(marker.operation)
+    return landed
+
+
+async def _store(
+    database: Database, marker: FreezeMarker, problem: str, name: str, now: datetime
+) -> None:
+    async with database.unit_of_work() as session:
+        made = await AutonomyRepository(session).add_freeze(
+            marker.operation, marker.reason, marker.person_id, marker.at
+        )
+        if made:
+            await audit.append(
+                session,
+                at=now,
+                actor=marker.actor,
+                kind="autonomy.frozen",
+                subject=marker.operation,
+                body={
+                    "reason": marker.reason,
+                    "ordered_at": marker.at.isoformat(),
+                    "without_database": True,
+                    "marker": name,
+                    "problem": problem,
+                },
+            )
