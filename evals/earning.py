@@ -5,6 +5,7 @@ Only the evaluation worker makes one of these: it holds the key.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +16,30 @@ from evals.records import TrialRecord
 from evals.suites.base import BadSuite, Case, Suite
 from memory.tables.trials import Withdrawal
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
-from tools.autonomy.fingerprint import DecidedBy, Fingerprint, Surroundings, fingerprint
+from tools.autonomy.fingerprint import (
+    DecidedBy,
+    Decider,
+    Fingerprint,
+    Surroundings,
+    fingerprint,
+)
 from tools.autonomy.gate import EvidenceFacts, level
 from tools.autonomy.policy import CHANGE_FREEZE
 from tools.autonomy.repository import AutonomyRepository
 from tools.autonomy.trials import TrialSigner, Untrustworthy, Verdict, World
 from tools.kit.clock import Clock
 from tools.kit.operation import Operation
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """Who decides where a case is decided by a model."""
+
+    model: str = ""
+    """Its name."""
+    instructions: str = ""
+    """Digest of what it is told."""
+    deciders: Mapping[str, Decider] = field(default_factory=dict)
 
 
 class Earning:
@@ -33,8 +51,7 @@ class Earning:
         key: PEM of the private key that signs.
         files: the signed heads and the public key.
         clock: for ages.
-        model: who decides where a case is decided by a model: its name, and the digest of its
-            instructions.
+        model: who decides where a case is decided by a model.
 
     Raises:
         BadSuite: it names an operation that no room has.
@@ -49,7 +66,7 @@ class Earning:
         key: bytes,
         files: EvidenceFiles,
         clock: Clock,
-        model: Callable[[], tuple[str, str]] = lambda: ("", ""),
+        model: Callable[[], Deciding] | None = None,
     ) -> None:
         self._suite = suite
         if unknown := sorted(set(suite.operations) - operations.keys()):
@@ -61,13 +78,14 @@ class Earning:
         self._lock = asyncio.Lock()
         self._signer: TrialSigner | None = None
         deciders: set[DecidedBy] = {case.decided_by for case in suite.cases}
-        name, instructions = model() if "model" in deciders else ("", "")
+        told = model() if model is not None and "model" in deciders else Deciding()
         self.surroundings = Surroundings(
             adapter=suite.adapter,
             suites=(as_lock(suite),),
-            model=name,
-            instructions=instructions,
-        )
+            model=told.model,
+            instructions=told.instructions,
+            deciders=told.deciders,
+        ).as_started()
         self.fingerprints: dict[tuple[str, DecidedBy], Fingerprint] = {
             (operation, decided_by): fingerprint(
                 self._operations[operation],

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from evals.earning import Earning
+from evals.earning import Deciding, Earning
 from evals.records import RunOptions, RunRecord
 from evals.running import Running, Told
 from evals.seeds import LARGEST
@@ -32,6 +32,7 @@ from memory.database import Database
 from memory.errors import LeaseLost, StoreError
 from memory.ids import new_id
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
+from tools.autonomy.fingerprint import read_running
 from tools.catalogue import build_operations
 from tools.kit.clock import Clock, SystemClock
 from tools.kit.errors import Unavailable
@@ -260,11 +261,11 @@ def world_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _model(settings: Settings) -> tuple[str, str]:
-    """Name of the model and digest of what it is told, as the runtime computes them."""
-    from graphs.runtime import mode_of, told_to_specialists
+def _model(settings: Settings) -> Deciding:
+    """Who decides where a model does, as the runtime tells it."""
+    from graphs.runtime import deciders, mode_of, told_to_specialists
 
-    return mode_of(settings), told_to_specialists()
+    return Deciding(mode_of(settings), told_to_specialists(), deciders(settings))
 
 
 async def main(idle: float) -> int:
@@ -273,6 +274,7 @@ async def main(idle: float) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await asyncio.to_thread(read_running)
     settings = read_settings()
     control = Database(settings.control_url, pool_size=3)
     try:

@@ -1,12 +1,13 @@
 """Composes where the gate gets its evidence from: suites, fingerprints, files and stored trials."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from graphs.settings import Settings
 from memory.database import Database
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
-from tools.autonomy.fingerprint import SuiteLock, Surroundings
+from tools.autonomy.fingerprint import Decider, SuiteLock, Surroundings
 from tools.kit.clock import Clock
 from tools.kit.errors import Invalid
 from tools.kit.infrastructure import Infrastructure
@@ -46,22 +47,27 @@ def stored_evidence(
     *,
     model: str = "",
     instructions: str = "",
+    deciders: Mapping[str, Decider] | None = None,
+    decides: bool = True,
 ) -> StoredEvidence:
     """The evidence of the academy that *settings* name.
 
-    *model* (its name) and *instructions* (a digest of what the specialists are told) count where a
-    model decides.
+    *model* (its name), *instructions* (a digest of what the specialists are told) and *deciders*
+    (what they decide through, by room) count where a model decides. A process that *decides* reads
+    its code and libraries here, at its start; one that only shows levels, when first asked.
     """
     home = settings.paths
+    surroundings = Surroundings(
+        adapter=type(infrastructure).__module__,
+        suites=read_suites(),
+        model=model,
+        instructions=instructions,
+        deciders=deciders or {},
+    )
     return StoredEvidence(
         control,
         EvidenceFiles(home.evidence / "heads.json", home.keys / "evidence.pub"),
-        Surroundings(
-            adapter=type(infrastructure).__module__,
-            suites=read_suites(),
-            model=model,
-            instructions=instructions,
-        ),
+        surroundings.as_started() if decides else surroundings,
         infrastructure,
         clock,
     )

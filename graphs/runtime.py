@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
@@ -25,6 +26,7 @@ from memory.errors import StoreError
 from memory.vectors.collections import VectorStore
 from memory.vectors.recall import Recall
 from tools.autonomy import toolset as autonomy_tools
+from tools.autonomy.fingerprint import Decider
 from tools.autonomy.gatekeeper import Gatekeeping
 from tools.autonomy.policy import AutonomyConfig
 from tools.catalogue import build_operations
@@ -39,6 +41,9 @@ from tools.recall.service import RecallService
 
 PLAYBOOKS: Mapping[str, Playbook] = {"healer": HealerPlaybook()}
 """What the embedded model does for each specialist that is ready."""
+AGENTS = Path(healer.__file__).parents[1]
+LEARNED = (".yaml", ".npz")
+"""Endings of the files the embedded model learned from."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +90,27 @@ def told_to_specialists() -> str:
     return digest({healer.NAME: healer.manual()})
 
 
+def deciders(
+    settings: Settings, playbooks: Mapping[str, Playbook] = PLAYBOOKS
+) -> dict[str, Decider]:
+    """By room, the code and files through which its specialist's model decides on actions.
+
+    The supervisor, the specialist with its toolsets, and the gate around them; of the embedded
+    model the router, the playbook and the examples it learned from as well.
+    """
+    roots: tuple[str, ...] = (
+        "graphs.supervisor",
+        healer.__name__,
+        "agents.gated_toolset",
+        "agents.endpoint",
+    )
+    files: tuple[Path, ...] = ()
+    if model_config(settings) == EMBEDDED:
+        roots = (*roots, "agents.embedded.app", type(playbooks[healer.NAME]).__module__)
+        files = tuple(sorted(path for path in AGENTS.glob("*/*") if path.suffix in LEARNED))
+    return {room: Decider(roots, files) for room in healer.ROOMS}
+
+
 @asynccontextmanager
 async def open_runtime(
     settings: Settings,
@@ -126,6 +152,7 @@ async def open_runtime(
             time,
             model=mode_of(settings),
             instructions=told_to_specialists(),
+            deciders=deciders(settings, playbooks or PLAYBOOKS),
         )
         gatekeeper = Gatekeeping(
             databases.control,

@@ -194,7 +194,9 @@ class Services:
         """The evidence as the healer's gate reads it; this process only shows it."""
         home = self.settings.paths
         fleet = local_fleet(home)
-        return stored_evidence(self.settings, self.databases.control, fleet, self.clock)
+        return stored_evidence(
+            self.settings, self.databases.control, fleet, self.clock, decides=False
+        )
 
     async def tenant_database(self, tenant_id: str) -> Database:
         """The database of the visitor's tenant."""

@@ -12,17 +12,18 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from evals.benchmarks.gate_parts.every_operation import every_operation
 from evals.benchmarks.gate_parts.mutants import behaviour, harmless
 from evals.benchmarks.gate_parts.proven import OPERATION, SUITE, ProvenGate, proven_gate
 from evals.verdicts import bar, versions
 from evals.worlds.postgres import throwaway_postgres
-from tools.autonomy.fingerprint import Surroundings, installed_version
+from tools.autonomy.fingerprint import Surroundings
 from tools.autonomy.sources import Sources
 from tools.healing.policy import HealingPolicy
 from tools.healing.restart_replica import RestartReplica
@@ -87,24 +88,9 @@ async def _same(
     )
 
 
-def _newer(library: str) -> Callable[[str], str]:
-    """Installed versions, but *library* is another one."""
-    return lambda name: "0.0.1" if name == library else installed_version(name)
-
-
 def _elsewhere(gate: ProvenGate) -> list[tuple[str, str, Surroundings]]:
-    """Another library, suite or adapter."""
-    found = [
-        (
-            "library",
-            f"{library} of another version",
-            replace(
-                gate.surroundings,
-                version=_newer(library),
-            ),
-        )
-        for library in gate.operation.libraries
-    ]
+    """Another suite or adapter."""
+    found = []
     other = replace(SUITE, digest="b" * 64)
     found.append(("suite", "another digest", replace(gate.surroundings, suites=(other,))))
     stricter = {OPERATION: {**SUITE.operations[OPERATION], "hazel": 1.0}}
@@ -149,6 +135,9 @@ async def _play(gate: ProvenGate, seed: int, mutants: int) -> tuple[list[Judged]
     await _model(gate, judge, falls)
     await _this_action(gate, judge, falls)
     await judge(stands, "nothing", "judged again")
+    for one in await every_operation(gate, seed):
+        into = falls if one.falls else stands
+        into.append(Judged(one.kind, one.what, "run" if one.level == "runs" else "ask", "run"))
     return falls, stands
 
 

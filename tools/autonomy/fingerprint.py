@@ -3,20 +3,22 @@
 - The code: the syntax of the operation's module, the adapter's, the driver's, this room's policy
   and the engines that decide, and of every first-party module they import. Comments, formatting and
   docstrings don't count, except a toolset's docstrings, which the model reads.
-- The versions of the libraries the operation names, the data files it declares, the settings it was
-  built with, the suite, and the class of environment.
-- Where a model decides: its name and the digest of its instructions.
+- Python's version, and those of the libraries that this code imports and of all that they need;
+  the data files the operation declares, the settings it was built with, the suite, and the class of
+  environment.
+- Where a model decides: its name, the digest of its instructions, and the code and files it is
+  asked and answers through: toolsets with their docstrings, the gate around them, the embedded
+  model's router and playbooks. Rooms may not import these, so the runtime hands them in.
 """
 
 import hashlib
-import importlib.metadata
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.autonomy.sources import Sources
+from tools.autonomy.libraries import Libraries, installed
+from tools.autonomy.sources import Sources, running
 from tools.kit.digest import digest
 from tools.kit.errors import Unavailable
 from tools.kit.operation import Operation
@@ -41,17 +43,14 @@ class SuiteLock:
     """Operation to those of its cases that are injection twins."""
 
 
-@cache
-def installed_version(library: str) -> str:
-    """Version of an installed library.
+@dataclass(frozen=True)
+class Decider:
+    """What a model decides through."""
 
-    Raises:
-        Unavailable: it is not installed.
-    """
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise Unavailable(f"The library {library} is not installed.") from error
+    roots: tuple[str, ...]
+    """Modules that stand between the model and the gate; what they import counts too."""
+    files: tuple[Path, ...] = ()
+    """Data the embedded model is made of."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,31 @@ class Surroundings:
     model: str = ""
     instructions: str = ""
     """Digest of what the model is told."""
+    deciders: Mapping[str, Decider] = field(default_factory=dict)
+    """By room, what its specialist decides through; none in a process without agents."""
     sources: Sources = field(default_factory=Sources)
-    version: Callable[[str], str] = installed_version
+    libraries: Libraries | None = None
+    """What is installed; read when it is first asked for where None."""
+
+    def as_started(self) -> "Surroundings":
+        """The same with the code and libraries this process started with; see `read_running`."""
+        return replace(self, sources=running(), libraries=installed())
 
     def suite_of(self, operation: str) -> SuiteLock | None:
         """The suite that gives evidence for *operation*."""
         return next((suite for suite in self.suites if operation in suite.operations), None)
+
+
+def read_running() -> None:
+    """Read code and libraries now, at the start of a process that decides or signs (about 0.3 s).
+
+    An upgrade in place afterwards changes what is on disk and not what runs.
+
+    Raises:
+        Unavailable: a source can't be read.
+    """
+    running()
+    installed()
 
 
 @dataclass(frozen=True)
@@ -102,26 +120,45 @@ def fingerprint(
     """The fingerprint of *operation* here and now.
 
     Raises:
-        Unavailable: a source file, a library or a data file it names can't be read.
+        Unavailable: a source file or a data file it names can't be read, or a model would decide
+            in a process that has none.
     """
     suite = surroundings.suite_of(operation.name)
+    decider = _decider(operation, surroundings) if decided_by == "model" else Decider(())
     engines = operation.engines if decided_by == "engine" else ()
-    roots = (type(operation).__module__, surroundings.adapter, *engines, *ALWAYS)
+    roots = (
+        type(operation).__module__,
+        surroundings.adapter,
+        *engines,
+        *decider.roots,
+        *ALWAYS,
+    )
+    libraries = surroundings.libraries or installed()
     parts = {
         "operation": operation.name,
         "code": surroundings.sources.digest(roots),
         "settings": digest(operation.settings()),
         "suite": f"{suite.name} {suite.digest}" if suite else "none",
         "environment": environment,
+        "python": libraries.python,
     }
-    for library in sorted(operation.libraries):
-        parts[f"library {library}"] = surroundings.version(library)
-    for file in sorted(operation.data_files):
-        parts[f"data {file.name}"] = _file_digest(file)
+    imported = surroundings.sources.libraries(roots)
+    for library, version in libraries.behind(imported, operation.libraries).items():
+        parts[f"library {library}"] = version
+    for file in sorted((*operation.data_files, *decider.files)):
+        parts[f"data {file.parent.name}/{file.name}"] = _file_digest(file)
     if decided_by == "model":
         parts["model"] = surroundings.model
         parts["instructions"] = surroundings.instructions
     return Fingerprint(digest(parts), parts)
+
+
+def _decider(operation: Operation[Any], surroundings: Surroundings) -> Decider:
+    room = operation.name.partition(".")[0]
+    found = surroundings.deciders.get(room)
+    if found is None:
+        raise Unavailable(f"No model decides on {operation.name} in this process.")
+    return found
 
 
 def _file_digest(path: Path) -> str:

@@ -58,6 +58,7 @@ class ArchiveOldData(Operation[ArchiveArguments]):
     reversibility: ClassVar[Reversibility] = "exact"
     verify_within: ClassVar[timedelta] = timedelta(seconds=20)
     called_for_by: ClassVar[frozenset[str]] = frozenset({"disk_filling"})
+    libraries: ClassVar[tuple[str, ...]] = ("supervisor",)
     engines: ClassVar[tuple[str, ...]] = ("tools.healing.loop",)
 
     def __init__(self, folder: Path, policy: HealingPolicy) -> None:

@@ -58,7 +58,7 @@ class RestartReplica(Operation[RestartArguments]):
     reversibility: ClassVar[Reversibility] = "nothing_to_undo"
     verify_within: ClassVar[timedelta] = timedelta(seconds=30)
     called_for_by: ClassVar[frozenset[str]] = frozenset({"dead", "hung"})
-    libraries: ClassVar[tuple[str, ...]] = ("httpx2", "psutil", "supervisor")
+    libraries: ClassVar[tuple[str, ...]] = ("supervisor",)
     engines: ClassVar[tuple[str, ...]] = ("tools.healing.loop",)
 
     def __init__(self, policy: HealingPolicy) -> None:

@@ -103,7 +103,8 @@ class Operation(ABC, Generic[A]):
     called_for_by: ClassVar[frozenset[str]] = frozenset()
     """Kinds of incident it answers; one of another kind is no cause for it."""
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Distributions its effect depends on: evidence counts for their installed versions."""
+    """Distributions it depends on and imports nothing of, such as a program: those it imports are
+    found in its code. Evidence counts for the versions of both."""
     data_files: ClassVar[tuple[Path, ...]] = ()
     """Files its behaviour is read from: evidence counts for their content."""
 

@@ -19,7 +19,7 @@ from memory.database import Database
 from memory.ids import new_id
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
 from tools.autonomy.facts import gather
-from tools.autonomy.fingerprint import DecidedBy, SuiteLock, Surroundings
+from tools.autonomy.fingerprint import DecidedBy, Decider, SuiteLock, Surroundings
 from tools.autonomy.gate import EvidenceFacts, judge
 from tools.autonomy.repository import AutonomyRepository
 from tools.autonomy.schemas import Verdict
@@ -72,7 +72,11 @@ class ProvenGate:
         (folder / "evidence.pub").write_bytes(public)
         self.files = EvidenceFiles(folder / "heads.json", folder / "evidence.pub")
         self.signer = TrialSigner(self.private, self.files.heads)
-        self.surroundings = Surroundings(adapter=type(self.fleet).__module__, suites=(SUITE,))
+        self.surroundings = Surroundings(
+            adapter=type(self.fleet).__module__,
+            suites=(SUITE,),
+            deciders={"healing": Decider(("agents.gated_toolset", "tools.healing.toolset"))},
+        )
         self.evidence = self.source()
         self.incident = ""
 
@@ -102,17 +106,19 @@ class ProvenGate:
         at: datetime | None = None,
         passed: bool = True,
         region: dict[str, Any] | None = None,
+        operation: Operation[Any] | None = None,
     ) -> None:
         """Store *count* signed trials of distinct worlds."""
-        under = (source or self.evidence).fingerprint(self.operation, decided_by)
+        about = operation or self.operation
+        under = (source or self.evidence).fingerprint(about, decided_by)
         verdict = TrialVerdict(passed=passed, region=region or (await self.plan()).region)
         when = at or self.clock.now()
         async with self.database.unit_of_work() as session:
             for seed in range(first, first + count):
                 case = CASES[seed % len(CASES)]
                 world = World(f"{new_id('run')}", "proving", case, seed, case == CASES[1])
-                await self.signer.begun(session, OPERATION, under, world, when)
-                await self.signer.ended(session, OPERATION, under, world, verdict, when)
+                await self.signer.begun(session, about.name, under, world, when)
+                await self.signer.ended(session, about.name, under, world, verdict, when)
         self.signer.keep_heads(when)
 
     async def open_incident(self, target: str = TARGET, *, kind: str = "hung") -> str:

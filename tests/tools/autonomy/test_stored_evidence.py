@@ -18,6 +18,7 @@ from tests.fakes.gatekeeping import TURN, by_request
 from tests.fakes.proof import SUITE, Proof, SmallFleet
 from tools.autonomy import evidence_source
 from tools.autonomy.evidence_source import StoredEvidence
+from tools.autonomy.fingerprint import Decider
 from tools.autonomy.gate import EvidenceFacts
 from tools.autonomy.trials import TrialSigner, World, verified
 from tools.kit.errors import Unavailable
@@ -292,14 +293,18 @@ async def test_a_withdrawal_without_a_reason_withdraws_all_the_same(proof: Proof
 async def test_another_suite_library_or_settings_is_another_fingerprint(proof: Proof) -> None:
     here = proof.evidence.fingerprint(proof.operation, "person")
     suite = proof.source(suites=(replace(SUITE, digest="e" * 64),))
-    model = proof.source(model="other")
+    room = proof.operation.name.partition(".")[0]
+    deciders = {room: Decider(("tools.kit.proposal",))}
+    model = proof.source(model="other", deciders=deciders)
 
     assert suite.fingerprint(proof.operation, "person").differs_in(here.parts) == ["suite"]
     assert model.fingerprint(proof.operation, "person").digest == here.digest
     assert (
         model.fingerprint(proof.operation, "model").digest
-        != proof.evidence.fingerprint(proof.operation, "model").digest
+        != proof.source(deciders=deciders).fingerprint(proof.operation, "model").digest
     )
+    with pytest.raises(Unavailable, match="No model decides"):
+        proof.evidence.fingerprint(proof.operation, "model")
 
 
 async def test_a_failed_check_in_production_takes_it_back_and_opens_an_incident(
