@@ -1,6 +1,6 @@
 """The gate to the letter: every limit at its edge, every reason as people read it."""
 
-from dataclasses import MISSING, FrozenInstanceError, fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,12 +12,9 @@ from tools.autonomy.gate import (
     BudgetFacts,
     EvidenceFacts,
     GateFacts,
-    Since,
     judge,
-    lapsed,
     level,
     never_alone,
-    together,
 )
 from tools.kit.operation import Warrant
 
@@ -362,16 +359,6 @@ def test_a_warrant_is_compared_before_its_cause_is_looked_up() -> None:
     )
 
 
-def test_of_several_verdicts_the_first_of_the_strictest_is_told() -> None:
-    run, ask, other = judge(LAWFUL), judge(budget(at_work=1)), judge(budget(at_work=2))
-    refuse = judge(warrant(kind="none"))
-
-    assert together([run, ask, other]) is ask
-    assert together([run, other, ask]) is other
-    assert together([ask, run, refuse]) is refuse
-    assert together([run, judge(LAWFUL)]) is run
-
-
 def stands(**changes: Any) -> tuple[str, str]:
     values: dict[str, Any] = {
         "risk": "low",
@@ -406,55 +393,3 @@ def test_a_level_is_told_with_its_reason() -> None:
 
 def test_an_operation_that_may_run_alone_has_no_reason_not_to() -> None:
     assert never_alone("high", "exact", autonomous=True) == ""
-
-
-@pytest.mark.parametrize(
-    ("value", "field"),
-    [
-        (BUDGET, "at_work"),
-        (EVIDENCE, "covered"),
-        (LAWFUL, "tainted"),
-        (PROVED, "sufficient"),
-        (Since(at_work=0, withdrawn=None, freezes=(), incident_open=True), "at_work"),
-    ],
-)
-def test_facts_cannot_be_changed_once_read(value: Any, field: str) -> None:
-    with pytest.raises(FrozenInstanceError):
-        setattr(value, field, True)
-
-
-def test_facts_that_nobody_gave_count_against_the_action() -> None:
-    bare = EvidenceFacts()
-
-    assert (bare.fingerprint, bare.evidence, bare.covered, bare.now) == (None, None, False, None)
-    assert LAWFUL.arguments_trusted is False
-    bare_facts = GateFacts(
-        **{f.name: getattr(LAWFUL, f.name) for f in fields(GateFacts) if f.default is MISSING}
-    )
-    assert (bare_facts.called_for_by, bare_facts.incident_kind) == (frozenset(), None)
-
-
-SAME = Since(at_work=0, withdrawn=None, freezes=(), incident_open=True)
-
-
-@pytest.mark.parametrize(
-    ("since", "why"),
-    [
-        (SAME, ""),
-        (replace(SAME, incident_open=None), ""),
-        (replace(SAME, incident_open=False), "Its incident is open no more."),
-        (replace(SAME, withdrawn="it failed"), "Autonomy was withdrawn since: it failed."),
-        (replace(SAME, withdrawn=""), "Autonomy was withdrawn since: ."),
-        (replace(SAME, freezes=("exams",)), "Frozen since: exams."),
-        (replace(SAME, freezes=("exams", "launch")), "Frozen since: exams; frozen since: launch."),
-        (replace(SAME, at_work=1), "1 at work by now (limit 1)."),
-        (replace(SAME, at_work=2), "2 at work by now (limit 1)."),
-        (
-            Since(at_work=1, withdrawn="it failed", freezes=("exams",), incident_open=False),
-            "Frozen since: exams; autonomy was withdrawn since: it failed; its incident is open no "
-            "more; 1 at work by now (limit 1).",
-        ),
-    ],
-)
-def test_the_gates_yes_lapses_in_these_words(since: Since, why: str) -> None:
-    assert lapsed(since) == why
