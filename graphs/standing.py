@@ -23,6 +23,7 @@ from tools.autonomy.standing_hands import StandingHands
 from tools.autonomy.standing_renewal import Renewal
 from tools.autonomy.standing_seal import ANYWHERE, Seal, place_of
 from tools.kit.deps import Caller
+from tools.kit.errors import Conflict
 from tools.kit.operation import Operation, OperationContext
 
 RECOVER_SECONDS = 120.0
@@ -84,6 +85,8 @@ class StandingWatch:
         await replay(self._database, self.hands.journal, self.hands.clock, self._fingerprints)
 
     async def _renew(self) -> None:
+        if why := await asyncio.to_thread(self.hands.missing):
+            raise Conflict(f"the journal: {why}")
         if not self.hands.owes:
             await self._renewal.renew()
 

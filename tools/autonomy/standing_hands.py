@@ -24,7 +24,7 @@ from tools.autonomy.policy import STANDING_PERMIT_FOR
 from tools.autonomy.records import action_digest
 from tools.autonomy.schemas import Condition
 from tools.autonomy.standing_folder import StandingFolder
-from tools.autonomy.standing_rules import never, over_budget, unfit, unwarranted
+from tools.autonomy.standing_rules import lost, never, over_budget, unfit, unwarranted
 from tools.autonomy.standing_schemas import LastKnown, StandingPermit
 from tools.autonomy.standing_seal import Unsealed
 from tools.autonomy.wording import standing_text
@@ -139,6 +139,15 @@ class StandingHands:
         """
         self.folder.seen(self.clock.now())
 
+    def missing(self) -> str:
+        """Why the journal lacks lines that were written, as a clause; empty where none shows."""
+        with self.folder.alone():
+            try:
+                known = self.folder.known()
+            except Unsealed:
+                return ""
+            return lost(known, self.journal.read().tail[0])
+
     def _drop_used(self) -> None:
         """Remove the files of permits whose driver died between using and removing them."""
         with self.folder.alone():
@@ -168,6 +177,8 @@ class StandingHands:
         if why := unwarranted(prepared.warrant, operation, target):
             raise Conflict(why)
         known = self._known(now)
+        if why := lost(known, reading.tail[0]):
+            raise Conflict(f"the journal can't be trusted: {why}")
         told = list(stories(reading.lines).values())
         permit = self._permit(prepared, known, used_permits(told) | self._used_before(now), now)
         if why := over_budget(

@@ -5,7 +5,7 @@ what the budget stands at. Written last is what was known, which lists the permi
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from tools.autonomy.standing_lock import held
 from tools.autonomy.standing_repository import StandingRepository
 from tools.autonomy.standing_rules import LOOK_BACK, never
 from tools.autonomy.standing_schemas import Basis, Covered, LastKnown, StandingPermit
+from tools.autonomy.standing_seal import Unsealed
 from tools.kit.operation import Operation, OperationContext
 
 RENEW_BEFORE = policy.STANDING_PERMIT_FOR / 2
@@ -91,15 +92,23 @@ class Renewal:
                 used = await StandingRepository(session).used(
                     [found.permit.id for found in files if found.permit]
                 )
-                kept, gone = _sorted(files, wanted, used, now)
+                before = await asyncio.to_thread(self._before)
+                kept, gone = _sorted(files, wanted, used, before.permits if before else (), now)
                 fresh = [
                     _permit(key, carried_by, now)
                     for key, carried_by in wanted.items()
                     if key not in {(p.operation, p.target) for p in kept}
                 ]
                 await _audit(session, fresh, gone, now)
-                known = await _known(session, [*kept, *fresh], now)
+                known = await _known(session, [*kept, *fresh], before.journal if before else 0, now)
             await asyncio.to_thread(self._write, fresh, gone, known)
+
+    def _before(self) -> LastKnown | None:
+        """What was last known; None where nothing is, and then no permit is kept."""
+        try:
+            return self._folder.known()
+        except Unsealed:
+            return None
 
     async def _earned_lately(self, now: datetime) -> dict[str, Carried]:
         """What evidence carries; weighing it is dear, so it is asked again after a while only."""
@@ -186,6 +195,7 @@ def _sorted(
     files: list[Found],
     wanted: Mapping[tuple[str, str], Carried],
     used: frozenset[str],
+    in_force: Collection[str],
     now: datetime,
 ) -> tuple[list[StandingPermit], list[tuple[Found, str]]]:
     """Permits to keep, one for each operation and target, and files that go, with why."""
@@ -199,6 +209,8 @@ def _sorted(
         key = (permit.operation, permit.target)
         if why := _outdated(permit, wanted.get(key), used, now):
             gone.append((found, why))
+        elif permit.id not in in_force:
+            gone.append((found, "it was used or taken back: it was not in force any more"))
         elif key in kept:
             gone.append((found, "there is another one"))
         else:
@@ -235,7 +247,9 @@ def _permit(key: tuple[str, str], carried_by: Carried, now: datetime) -> Standin
     )
 
 
-async def _known(session: AsyncSession, permits: list[StandingPermit], now: datetime) -> LastKnown:
+async def _known(
+    session: AsyncSession, permits: list[StandingPermit], journal: int, now: datetime
+) -> LastKnown:
     repository = StandingRepository(session)
     return LastKnown(
         at=now,
@@ -244,6 +258,7 @@ async def _known(session: AsyncSession, permits: list[StandingPermit], now: date
         unhelpful=await repository.unhelpful(now - timedelta(days=1)),
         at_work=await AutonomyRepository(session).at_work(),
         held=await repository.held(),
+        journal=journal,
     )
 
 

@@ -79,6 +79,19 @@ def _covers(covered: Covered, region: Mapping[str, Any], kind: BasisKind) -> boo
     return all(region.get(name) == value for name, value in covered.labels.items())
 
 
+def lost(known: LastKnown, last: int) -> str:
+    """Why a journal that ends with line *last* isn't whole; empty where nothing shows it.
+
+    Nothing is done and nothing is permitted anew until a person has looked.
+    """
+    if last >= known.journal:
+        return ""
+    return (
+        f"line {known.journal} had been written and is gone with its head: look at what was done "
+        "meanwhile, then `academy autonomy standing stop` begins anew"
+    )
+
+
 def unwarranted(warrant: Warrant, operation: str, target: str) -> str:
     """Why the cause doesn't call for the action; empty where it does."""
     if warrant.kind != "incident" or not warrant.id:

@@ -66,11 +66,15 @@ class Effect(Value):
 
 
 class LastKnown(Value):
-    """What the database said when it was last asked: the budget and the bounds of acting alone."""
+    """What the database said when it was last asked: the budget and the bounds of acting alone.
+
+    Rewritten before a permit is used: what was used is in force no more, whatever becomes of the
+    journal.
+    """
 
     at: datetime
     permits: list[str]
-    """Ids of the standing permits that were good then; no other is."""
+    """Ids of the standing permits that were good then and are unused; no other is good."""
     effects: list[Effect]
     """Effects begun within the longest span a budget looks back on."""
     unhelpful: list[Effect]
@@ -79,6 +83,8 @@ class LastKnown(Value):
     """Actions begun and not ended."""
     held: dict[str, str]
     """Targets held by open actions, each with that action's state."""
+    journal: int = 0
+    """A line of the journal that had been written; where fewer are there, some are gone."""
 
 
 class StandingView(Value):

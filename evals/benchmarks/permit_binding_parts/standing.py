@@ -83,6 +83,18 @@ async def replayed_without_journal(outpost: Outpost) -> None:
     await outpost.act()
 
 
+async def replayed_without_trace(outpost: Outpost) -> None:
+    """A used permit is put back; the journal and its head, which tell of its use, are removed."""
+    permit = outpost.issue()
+    copy = outpost.file(permit).read_bytes()
+    await outpost.act()
+    outpost.file(permit).write_bytes(copy)
+    for name in ("journal.jsonl", "journal.head"):
+        (outpost.path / name).unlink()
+    outpost.hands = outpost.another()
+    await outpost.act()
+
+
 async def other_target(outpost: Outpost) -> None:
     """A permit for one book is used for another."""
     outpost.issue(f"{BOOK}-other")
@@ -149,6 +161,7 @@ ATTACKS = (
     attack("edited to last longer", prolonged),
     attack("put back after its use", replayed, 1),
     attack("put back, journal removed", replayed_without_journal, 1),
+    attack("put back, journal and head removed", replayed_without_trace, 1),
     attack("for another target", other_target),
     attack("expired", expired),
     attack("clock set back", clock_set_back),

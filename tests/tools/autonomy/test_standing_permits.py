@@ -318,3 +318,56 @@ async def test_a_changed_world_withdraws_and_keeps_the_permit(alone: Outpost) ->
     assert (await alone.hands.drive(readied.action_id)).state == "withdrawn"
     assert alone.lines == []
     assert len(alone.permits) == 1
+
+
+async def test_a_used_permit_stays_used_when_every_trace_of_its_use_is_removed(
+    outpost: Outpost,
+) -> None:
+    await outpost.permitted()
+    [permit] = outpost.permits
+    copy = permit.read_bytes()
+    outpost.infrastructure.freeze("catalog-1")
+    assert await outpost.act() == "verified"
+    for name in ("journal.jsonl", "journal.head"):
+        (outpost.path / name).unlink()
+    permit.write_bytes(copy)
+    outpost.hands = outpost.another()
+    outpost.clock.advance(minutes=20)
+    outpost.infrastructure.freeze("catalog-1")
+    said = await outpost.act()
+    assert "line 1 had been written and is gone" in said
+    assert "academy autonomy standing stop" in said
+    assert outpost.hands.missing()
+
+    take_back(outpost.path, operation="*")
+    permit.write_bytes(copy)
+    await outpost.renew()
+    assert permit not in outpost.permits, "what isn't known to be unused is replaced"
+    assert len(outpost.permits) == 1
+    assert not outpost.hands.missing()
+
+
+@pytest.mark.parametrize("dies", ["before the line", "after the line"])
+async def test_a_death_around_the_line_that_uses_a_permit_leaves_it_used(
+    alone: Outpost, monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
+    alone.issue()
+    [permit] = alone.permits
+    copy = permit.read_bytes()
+    alone.infrastructure.freeze("catalog-1")
+    true = alone.hands.journal.append
+
+    def append(*given: Any) -> Any:
+        if dies == "after the line":
+            true(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(alone.hands.journal, "append", append)
+    with pytest.raises(KeyboardInterrupt):
+        await alone.act()
+    permit.write_bytes(copy)
+    for name in ("journal.jsonl", "journal.head"):
+        (alone.path / name).unlink(missing_ok=True)
+    alone.hands = alone.another()
+    assert "was not in force" in await alone.act()
+    assert alone.infrastructure.restarted == []
