@@ -25,6 +25,9 @@ from tests.fakes.embedded import TENANT_ID, start_postgres, stop_postgres, wait_
 from tools.kit.deps import Caller
 
 MASTER = "academy_control"
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
+"""Free there before a server's data may be: 1 GiB of log, some databases, and the tests' own."""
 
 # A change is judged by what it changed, not by which examples were drawn that day. To look for new
 # ones: make test ARGS="--hypothesis-profile=explore".
@@ -64,8 +67,11 @@ def postgres(sockets: Path) -> Iterator[EmbeddedPostgres]:
     """A running embedded server whose `academy_control` and template are upgraded.
 
     It doesn't wait for the disk: what a test loses with the machine, the next run makes again.
+    Where memory has room its data is there: a clone took 0.02 to 0.03 s of a processor instead of
+    0.26 to 0.37, and every test that asks for a database makes one or two.
     """
-    home = Path(tempfile.mkdtemp(prefix="academy-test-"))
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    home = Path(tempfile.mkdtemp(prefix="academy-test-", dir=MEMORY if roomy else None))
     if os.geteuid() == 0:
         home.chmod(0o711)  # the server's own user must pass through
     server = EmbeddedPostgres(home / "postgres", home / "run", home / "postgres.password")
