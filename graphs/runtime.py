@@ -26,7 +26,7 @@ from memory.errors import StoreError
 from memory.vectors.collections import VectorStore
 from memory.vectors.recall import Recall
 from tools.autonomy import toolset as autonomy_tools
-from tools.autonomy.fingerprint import Decider
+from tools.autonomy.fingerprint import Decider, file_digest
 from tools.autonomy.gatekeeper import Gatekeeping
 from tools.autonomy.policy import AutonomyConfig
 from tools.catalogue import build_operations
@@ -104,10 +104,11 @@ def deciders(
         "agents.gated_toolset",
         "agents.endpoint",
     )
-    files: tuple[Path, ...] = ()
+    files: dict[str, str] = {}
     if model_config(settings) == EMBEDDED:
         roots = (*roots, "agents.embedded.app", type(playbooks[healer.NAME]).__module__)
-        files = tuple(sorted(path for path in AGENTS.glob("*/*") if path.suffix in LEARNED))
+        learned = sorted(path for path in AGENTS.glob("*/*") if path.suffix in LEARNED)
+        files = {path.relative_to(AGENTS).as_posix(): file_digest(path) for path in learned}
     return {room: Decider(roots, files) for room in healer.ROOMS}
 
 

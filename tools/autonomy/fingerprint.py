@@ -49,8 +49,8 @@ class Decider:
 
     roots: tuple[str, ...]
     """Modules that stand between the model and the gate; what they import counts too."""
-    files: tuple[Path, ...] = ()
-    """Data the embedded model is made of."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the data the embedded model is made of, by name, as the process has read it."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Surroundings:
 
 
 def read_running() -> None:
-    """Read code and libraries now, at the start of a process that decides or signs (about 0.3 s).
+    """Read code and libraries now, at the start of a process that decides or signs (about 0.4 s of processor time).
 
     An upgrade in place afterwards changes what is on disk and not what runs.
 
@@ -145,11 +145,12 @@ def fingerprint(
     imported = surroundings.sources.libraries(roots)
     for library, version in libraries.behind(imported, operation.libraries).items():
         parts[f"library {library}"] = version
-    for file in sorted((*operation.data_files, *decider.files)):
-        parts[f"data {file.parent.name}/{file.name}"] = _file_digest(file)
+    for file in sorted(operation.data_files):
+        parts[f"data {file.name}"] = file_digest(file)
     if decided_by == "model":
         parts["model"] = surroundings.model
         parts["instructions"] = surroundings.instructions
+        parts |= {f"data {name}": found for name, found in decider.files.items()}
     return Fingerprint(digest(parts), parts)
 
 
@@ -161,7 +162,12 @@ def _decider(operation: Operation[Any], surroundings: Surroundings) -> Decider:
     return found
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Raises:
+        Unavailable: it can't be read.
+    """
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

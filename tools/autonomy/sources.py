@@ -47,7 +47,7 @@ class Sources:
         return self._digests[roots]
 
     def read_all(self) -> None:
-        """Read every first-party source now (about 10 ms), so that later changes don't count.
+        """Read every first-party source now (about 20 ms), so that later changes don't count.
 
         Raises:
             Unavailable: one can't be read.

@@ -7,7 +7,6 @@ engine decides and once where the model does; then one thing changes and its lev
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from evals.benchmarks.gate_parts.mutants import harmless
@@ -151,17 +150,12 @@ def _changes(
 
 
 def _data(here: Surroundings, *, model: bool) -> Iterator[tuple[str, str, Surroundings, bool]]:
-    """The embedded model without one of the files it learned from."""
-    for room, decider in here.deciders.items():
-        if room == "healing":
-            fewer = replace(decider, files=decider.files[1:])
-            name = _short(decider.files[0])
-            changed = replace(here, deciders={**here.deciders, room: fewer})
-            yield "read by a model", f"without {name}", changed, model
-
-
-def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+    """The embedded model, one of the files it learned from being another."""
+    decider = here.deciders["healing"]
+    for name in decider.files:
+        other = replace(decider, files={**decider.files, name: "z" * 64})
+        changed = replace(here, deciders={**here.deciders, "healing": other})
+        yield "read by a model", f"another {name}", changed, model
 
 
 def _with(here: Surroundings, name: str, text: str) -> Surroundings:
