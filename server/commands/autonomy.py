@@ -123,7 +123,10 @@ def thaw(
     operation: FrozenArgument, home: HomeOption = None, *, as_json: JsonOption = False
 ) -> None:
     """Lift a freeze; what it may do then still depends on evidence."""
-    Api(settings_for(home)).post(f"/api/autonomy/{operation}/thaw")
+    try:
+        Api(settings_for(home)).post(f"/api/autonomy/{operation}/thaw")
+    except Refusal as refusal:
+        raise Refusal(refusal.code, f"Nothing was thawed. {refusal.message}") from None
     _said(operation, "thawed", as_json=as_json)
 
 
