@@ -47,6 +47,7 @@ class Running:
         risks: risk by operation, which says how many worlds a first look needs.
         told: called with the run whenever its progress changes.
         trial_seconds: longest a world may be played.
+        home: mixed into the seeds of worlds that count as evidence (`SeedSource`).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Running:
         risks: Mapping[str, str],
         told: Told = lambda _: None,
         trial_seconds: float = TRIAL_SECONDS,
+        home: str = "",
     ) -> None:
         assert record.options.seed is not None
         self.record = record
@@ -70,7 +72,8 @@ class Running:
         self._risks = risks
         self._told = told
         self._trial_seconds = trial_seconds
-        self._seeds = SeedSource(record.options.seed, suite.name, set())
+        self._home = home
+        self._seeds = SeedSource(record.options.seed, suite.name, set(), home)
         self._ended: list[TrialRecord] = []
         self._playing: dict[int, Case] = {}
         self._jobs: deque[Job] = deque()
@@ -111,7 +114,7 @@ class Running:
         used = await self._store.used_seeds(self._suite.name)
         seed = self.record.options.seed
         assert seed is not None
-        self._seeds = SeedSource(seed, self._suite.name, used)
+        self._seeds = SeedSource(seed, self._suite.name, used, self._home)
         options = self.record.options
         await self._drain(jobs_left(self._suite, options, self._risks, self._ended))
         await self._drain(controls_left(self._suite, options, self._ended))

@@ -11,9 +11,19 @@ class SeedSource:
 
     So a second run from the same seed continues where the first one stopped, and a world that
     proved something can't be played again to prove it twice.
+
+    Args:
+        run_seed: where drawing begins.
+        suite: whose worlds they are.
+        used: case and seed of every world played before.
+        home: what nobody chooses of the academy whose evidence the worlds are, so that a seed
+            that was lucky elsewhere draws other worlds here; empty where nothing is earned.
     """
 
-    def __init__(self, run_seed: int, suite: str, used: set[tuple[str, int]]) -> None:
+    def __init__(
+        self, run_seed: int, suite: str, used: set[tuple[str, int]], home: str = ""
+    ) -> None:
+        self._home = f"{home}/" if home else ""
         self._run_seed = run_seed
         self._suite = suite
         self._used = set(used)
@@ -24,7 +34,7 @@ class SeedSource:
         while True:
             number = self._counters.get(case, 0)
             self._counters[case] = number + 1
-            text = f"{self._run_seed}/{self._suite}/{case}/{number}".encode()
+            text = f"{self._home}{self._run_seed}/{self._suite}/{case}/{number}".encode()
             seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") % LARGEST
             if (case, seed) not in self._used:
                 self._used.add((case, seed))

@@ -7,6 +7,7 @@ goes on with what a killed worker left, and ends when nothing was asked for duri
 import argparse
 import asyncio
 import contextlib
+import hashlib
 import os
 import platform
 import secrets
@@ -191,6 +192,7 @@ class Worker:
                     clock=self._clock,
                     risks={name: o.risk for name, o in self.operations.items()},
                     told=self._told,
+                    home=home_mark(self._settings.paths.keys / "evidence.pub"),
                 ).play(halted)
         finally:
             watching.cancel()
@@ -250,6 +252,11 @@ def seeded(options: RunOptions) -> RunOptions:
     if options.seed is not None:
         return options
     return options.model_copy(update={"seed": secrets.randbelow(LARGEST)})
+
+
+def home_mark(public_key: Path) -> str:
+    """SHA-256 of the home's evidence public key, which nobody chooses."""
+    return hashlib.sha256(public_key.read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager

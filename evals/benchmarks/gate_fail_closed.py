@@ -28,7 +28,7 @@ from memory.tables.trials import Trial
 from tools.autonomy.evidence import TrialFact, weigh
 from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.gate import EvidenceFacts
-from tools.autonomy.trials import TrialSigner, line_hash
+from tools.autonomy.trials import TrialSigner, Untrustworthy, line_hash
 
 Damage = Callable[[ProvenGate, random.Random], Awaitable[str]]
 
@@ -188,6 +188,19 @@ async def damaged_heads(gate: ProvenGate, draw: random.Random) -> str:
     return "damaged heads"
 
 
+async def hidden_harm(gate: ProvenGate, draw: random.Random) -> str:
+    """Failures taken off the end, or every line, and no head left that knows the chain."""
+    before = await _count(gate)
+    await gate.earn(draw.randint(1, 3), first=draw.getrandbits(40), passed=False)
+    gone = delete(Trial) if draw.random() < 0.2 else delete(Trial).where(Trial.seq > before)
+    async with gate.database.unit_of_work() as session:
+        await session.execute(gone)
+    gate.files.heads.unlink()
+    if draw.random() < 0.5:  # heads of ours that know other chains only
+        TrialSigner(gate.private, gate.files.heads).keep_heads(gate.clock.now())
+    return "failures and heads taken away"
+
+
 async def damaged_key(gate: ProvenGate, draw: random.Random) -> str:
     """The public key is gone, torn or another one."""
     way = draw.randrange(3)
@@ -212,6 +225,7 @@ WAYS: tuple[Damage, ...] = (
     ahead,
     other_fingerprint,
     damaged_heads,
+    hidden_harm,
     damaged_key,
 )
 
@@ -259,7 +273,7 @@ async def _measure(seed: int, cases: int) -> dict[str, Any]:
                 for way in ways:
                     try:
                         done.append(await way(gate, draw))
-                    except (ValueError, IndexError, OSError, IntegrityError):
+                    except (ValueError, IndexError, OSError, IntegrityError, Untrustworthy):
                         continue  # an earlier damage left nothing, or no place, for this one
                 if not done:
                     continue

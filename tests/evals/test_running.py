@@ -217,3 +217,11 @@ def test_seeds_are_the_run_seeds_own_and_pass_over_used_ones() -> None:
     assert [same.draw("dark-lamp") for _ in range(5)] == drawn
     assert other.draw("dark-lamp") == drawn[1]
     assert SeedSource(2, "lamps", set()).draw("dark-lamp") not in drawn
+
+
+def test_the_same_run_seed_draws_other_worlds_in_another_home() -> None:
+    def drawn(home: str) -> int:
+        return SeedSource(1, "lamps", set(), home).draw("dark-lamp")
+
+    assert drawn("aa") == drawn("aa")
+    assert len({drawn("aa"), drawn("bb"), drawn("")}) == 3

@@ -30,6 +30,8 @@ from tools.kit.digest import digest
 GENESIS = "0" * 64
 """What the first line of a chain names as the one before."""
 
+UNHEADED = "the signed heads of its trials are missing, so nobody can tell what was taken off"
+
 
 class Untrustworthy(Exception):
     """Stored evidence that doesn't verify; the message says what is wrong with it."""
@@ -63,9 +65,9 @@ class Heads:
 
     ends: Mapping[str, tuple[int, str]]
 
-    def end(self, operation: str, fingerprint: str) -> tuple[int, str]:
-        """Number and hash of the chain's last line; 0 and the genesis hash before the first."""
-        return self.ends.get(f"{operation} {fingerprint}", (0, GENESIS))
+    def end(self, operation: str, fingerprint: str) -> tuple[int, str] | None:
+        """Number and hash of the chain's last line; None for a chain that was never headed."""
+        return self.ends.get(f"{operation} {fingerprint}")
 
 
 class TrialSigner:
@@ -120,9 +122,12 @@ class TrialSigner:
         Raises:
             OSError: the file can't be written.
         """
+        self._write(self._ends, at)
+
+    def _write(self, ends: Mapping[str, tuple[int, str]], at: datetime) -> None:
         body = {
             "at": at.isoformat(),
-            "ends": {name: list(end) for name, end in sorted(self._ends.items())},
+            "ends": {name: list(end) for name, end in sorted(ends.items())},
         }
         signed = {**body, "signature": self._key.sign(_canonical(body)).hex()}
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -151,7 +156,14 @@ class TrialSigner:
                 .limit(1)
             )
         ).one_or_none()
+        name = f"{operation} {fingerprint}"
+        end = self._ends.get(name)
+        if end is None and last is None:
+            # Known before its first line is stored: a crash leaves no chain without a head.
+            end = self._ends[name] = (0, GENESIS)
+            self._write({**read_heads(self._file, self._key.public_key()).ends, name: end}, at)
         seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
+        _continues(end, seq - 1, previous)
         row = Trial(
             id=new_id("trl"),
             operation=operation,
@@ -173,7 +185,21 @@ class TrialSigner:
         row.signature = self.sign(row.hash)
         session.add(row)
         await session.flush()
-        self._ends[f"{operation} {fingerprint}"] = (seq, row.hash)
+        self._ends[name] = (seq, row.hash)
+
+
+def _continues(end: tuple[int, str] | None, stored: int, last: str) -> None:
+    """Refuse to sign behind lines that are lost: a new head would hide that they are.
+
+    Raises:
+        Untrustworthy: the chain has no head, or ends before it, or as another line.
+    """
+    if end is None:
+        raise Untrustworthy(UNHEADED)
+    if stored < end[0]:
+        raise Untrustworthy(f"{end[0] - stored} lines of its trials were taken off the end")
+    if stored == end[0] and last != end[1]:
+        raise Untrustworthy(f"line {stored} of its trials is not the one that was signed last")
 
 
 def line_hash(row: Trial) -> str:
@@ -237,7 +263,10 @@ def load_public_key(pem: bytes) -> Ed25519PublicKey:
 
 
 def verified(
-    rows: Sequence[Trial], end: tuple[int, str], public_key: Ed25519PublicKey, now: datetime
+    rows: Sequence[Trial],
+    end: tuple[int, str] | None,
+    public_key: Ed25519PublicKey,
+    now: datetime,
 ) -> list[TrialFact]:
     """The finished trials that *rows*, one whole chain in order, prove.
 
@@ -245,8 +274,13 @@ def verified(
     counts as failed.
 
     Raises:
-        Untrustworthy: a line is missing, altered, foreign or dated ahead of the clock.
+        Untrustworthy: a line is missing, altered, foreign or dated ahead of the clock, or there
+            are lines and no head.
     """
+    if end is None:
+        if rows:
+            raise Untrustworthy(UNHEADED)
+        end = (0, GENESIS)
     previous = GENESIS
     for number, row in enumerate(rows, start=1):
         if row.seq != number or row.previous != previous:

@@ -20,7 +20,7 @@ from tools.autonomy import evidence_source
 from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.fingerprint import Decider
 from tools.autonomy.gate import EvidenceFacts
-from tools.autonomy.trials import TrialSigner, World, verified
+from tools.autonomy.trials import TrialSigner, Untrustworthy, World, verified
 from tools.kit.errors import Unavailable
 
 
@@ -170,6 +170,9 @@ async def test_others_are_served_while_lines_are_verified(
 async def test_lines_signed_by_another_key_are_foreign(proof: Proof, tmp_path: Path) -> None:
     proof.signer = TrialSigner(new_key_pair()[0], tmp_path / "elsewhere.json")
     await proof.earn()
+    ours = TrialSigner(proof.private, proof.files.heads)
+    ours._ends = proof.signer._ends
+    ours.keep_heads(proof.desk.clock.now())
 
     assert "not signed by us" in (await proof.facts()).problem
 
@@ -181,6 +184,51 @@ async def test_heads_signed_by_another_key_are_foreign(proof: Proof) -> None:
     foreign.keep_heads(proof.desk.clock.now())
 
     assert "another key signed the heads" in (await proof.facts()).problem
+
+
+async def test_lines_whose_heads_are_missing_prove_nothing(proof: Proof) -> None:
+    await proof.earn()
+    proof.files.heads.unlink()
+
+    assert "signed heads of its trials are missing" in (await proof.facts()).problem
+    assert (await proof.outcome())[0] == "ask"
+
+
+async def test_lines_of_a_chain_that_the_heads_do_not_know_prove_nothing(proof: Proof) -> None:
+    await proof.earn()
+    proof.files.heads.unlink()
+    TrialSigner(proof.private, proof.files.heads).keep_heads(proof.desk.clock.now())
+
+    assert "signed heads of its trials are missing" in (await proof.facts()).problem
+
+
+@pytest.mark.parametrize("heads", ["kept", "gone"])
+async def test_nothing_is_signed_behind_lines_that_were_taken_off(proof: Proof, heads: str) -> None:
+    await proof.earn()
+    await proof.earn(1, first=17, passed=False, harmful=True)
+    async with proof.desk.database.unit_of_work() as session:
+        await session.execute(delete(Trial).where(Trial.seq > 34))
+    if heads == "gone":
+        proof.files.heads.unlink()
+    proof.signer = TrialSigner(proof.private, proof.files.heads)
+    with pytest.raises(Untrustworthy):
+        await proof.earn(1, first=40)
+
+    assert (await proof.outcome())[0] == "ask"
+
+
+async def test_a_worker_killed_before_it_kept_the_first_head_loses_nothing(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof.signer, "keep_heads", lambda at: None)
+    await proof.earn()
+    killed = await proof.facts()
+    proof.signer = TrialSigner(proof.private, proof.files.heads)
+    await proof.earn(1, first=17)
+
+    assert killed.problem == ""
+    assert (await proof.facts()).problem == ""
+    assert (await proof.outcome())[0] == "run"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"ends": {}}', b'{"signature": "zz"}'])
