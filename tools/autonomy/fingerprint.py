@@ -79,7 +79,7 @@ class Surroundings:
 
 
 def read_running() -> None:
-    """Read code and libraries now, at the start of a process that decides or signs (about 0.4 s of processor time).
+    """Read code and libraries now, at the start of a process that decides or signs (about 0.4 s).
 
     An upgrade in place afterwards changes what is on disk and not what runs.
 

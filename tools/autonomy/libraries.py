@@ -91,7 +91,7 @@ class Libraries:
 
 @cache
 def installed() -> Libraries:
-    """What is installed, as it was when this process asked first (about 0.4 s of processor time)."""
+    """What is installed, as it was when this process asked first (about 0.4 s)."""
     distributions: dict[str, Distribution] = {}
     for one in importlib.metadata.distributions():
         told = one.metadata
