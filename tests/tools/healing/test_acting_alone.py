@@ -183,11 +183,12 @@ async def test_a_healer_killed_in_the_middle_finds_out_and_repeats_nothing(
     alone: Bench, outpost: Outpost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outpost.issue()
-    never = asyncio.Event()
+    never, done = asyncio.Event(), asyncio.Event()
     really = alone.infrastructure.restart
 
     async def dies(*given: object, **more: object) -> int:
         await really(*given, **more)  # type: ignore[arg-type]
+        done.set()
         await never.wait()
         return 0
 
@@ -198,6 +199,7 @@ async def test_a_healer_killed_in_the_middle_finds_out_and_repeats_nothing(
     alone.gate.hold = never  # rounds don't wait for what is under way
     await alone.turn(6)
     assert on_target(alone).state == "acting"
+    await asyncio.wait_for(done.wait(), timeout=10)
     for task in alone.loop.work.tasks:
         task.cancel()
     await asyncio.sleep(0)
