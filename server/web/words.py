@@ -89,6 +89,22 @@ TRIAL: dict[str, tuple[Tone, str]] = {
     "measured": ("quiet", "Measured"),
 }
 
+CONDITION: dict[str, tuple[Tone, str]] = {
+    "holds": ("good", "Holds"),
+    "missing": ("warn", "Missing"),
+}
+
+ASKED_OF_THE_GATE = {
+    "allowed": "May run alone at all",
+    "evidence": "Enough trials passed",
+    "fresh": "Evidence is fresh",
+    "covered": "Tried on the like",
+    "budget": "Within the limits",
+    "clean": "Nobody else chose it",
+    "warranted": "Something calls for it",
+}
+"""The gate's seven conditions as a person reads them."""
+
 OVER = frozenset(
     {
         "refused", "denied", "expired", "withdrawn", "permit_expired", "failed", "verified",
@@ -144,6 +160,11 @@ def grade(view: GradeView) -> str:
     if view.harmful:
         return "harmful"
     return "measured" if view.passed is None else "passed" if view.passed else "failed"
+
+
+def condition(name: str) -> str:
+    """One of the gate's conditions as a few words; one this page doesn't know by its own name."""
+    return ASKED_OF_THE_GATE.get(name, name.capitalize())
 
 
 def topic(title: str) -> str:
