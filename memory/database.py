@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
+from select import POLLIN, poll
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -102,7 +103,8 @@ def unavailable(error: Exception, url: URL) -> StoreUnavailable | None:
 def _ask_idle_connections(engine: AsyncEngine) -> None:
     """Hand out no connection that was idle for a while without an answer from its server.
 
-    One that gives none is replaced, and so is each that is older than this finding.
+    One that has just worked isn't asked unless something came in meanwhile: the server's goodbye,
+    as a rule. One that gives no answer is replaced, and so is each that is older than this finding.
     """
     key = "returned"
 
@@ -113,7 +115,7 @@ def _ask_idle_connections(engine: AsyncEngine) -> None:
         connection: DBAPIConnection, record: ConnectionPoolEntry, _: PoolProxiedConnection
     ) -> None:
         at = record.info.get(key)
-        if at is None or time.monotonic() - at < TRUSTED_SECONDS:
+        if at is None or (time.monotonic() - at < TRUSTED_SECONDS and _silent(connection)):
             return
         dialect = engine.dialect
         try:
@@ -123,6 +125,16 @@ def _ask_idle_connections(engine: AsyncEngine) -> None:
 
     event.listen(engine.sync_engine, "checkin", returned)
     event.listen(engine.sync_engine, "checkout", taken)
+
+
+def _silent(connection: DBAPIConnection) -> bool:
+    """Whether nothing has come in on an idle connection, by its socket alone."""
+    driver: Any = connection.driver_connection
+    if driver.closed:
+        return False
+    waiting = poll()
+    waiting.register(driver.fileno(), POLLIN)
+    return not waiting.poll(0)
 
 
 class Database:

@@ -183,10 +183,11 @@ async def end_all_of(database: Database, ending: Database) -> None:
     assert ended
 
 
+@pytest.mark.parametrize("trusted", [0, 600])
 async def test_an_idle_connection_that_the_server_closed_is_not_handed_out(
-    control_db: Database, tenant_db: Database, monkeypatch: pytest.MonkeyPatch
+    control_db: Database, tenant_db: Database, monkeypatch: pytest.MonkeyPatch, trusted: float
 ) -> None:
-    monkeypatch.setattr("memory.database.TRUSTED_SECONDS", 0)
+    monkeypatch.setattr("memory.database.TRUSTED_SECONDS", trusted)
     async with control_db.unit_of_work() as one, control_db.unit_of_work() as two:
         await one.execute(text("SELECT 1"))
         await two.execute(text("SELECT 1"))
@@ -196,16 +197,20 @@ async def test_an_idle_connection_that_the_server_closed_is_not_handed_out(
         assert await one.scalar(text("SELECT 1")) == await two.scalar(text("SELECT 1")) == 1
 
 
-async def test_a_connection_that_has_just_worked_is_not_asked_and_its_end_costs_one_answer(
-    control_db: Database, tenant_db: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("trusted", "asked"), [(600, 0), (0, 2)])
+async def test_a_connection_that_has_just_worked_is_not_asked_whether_it_lives(
+    control_db: Database, monkeypatch: pytest.MonkeyPatch, trusted: float, asked: int
 ) -> None:
-    monkeypatch.setattr("memory.database.TRUSTED_SECONDS", 600)
-    await control_db.ping()
-    await end_all_of(control_db, tenant_db)
+    monkeypatch.setattr("memory.database.TRUSTED_SECONDS", trusted)
+    asking = []
+    dialect = control_db._engine.dialect
+    ask = dialect.do_ping
+    monkeypatch.setattr(dialect, "do_ping", lambda found: asking.append(found) or ask(found))
 
-    with pytest.raises(StoreUnavailable):
+    for _ in range(3):
         await control_db.look(text("SELECT 1"), {})
-    assert (await control_db.look(text("SELECT 1"), {}))[0] == 1
+
+    assert len(asking) == asked
 
 
 async def test_a_pool_that_stays_busy_is_unavailable_rather_than_a_hang(
