@@ -8,7 +8,7 @@ from starlette.responses import Response
 from server.auth import services_of
 from server.visitor import Visitor
 from server.web.rendering import asked_by_htmx, html
-from server.web.surroundings import NO_STORE
+from server.web.surroundings import NO_STORE, UNASKED
 from tools.healing.local_store import read_fleet_view, read_incidents
 
 HEADINGS = {
@@ -37,7 +37,8 @@ def error_page(
         )  # fmt: skip
     return html(
         request, "error.html", status=status, headers=headers,
-        heading=heading, detail=detail, status_code=status, frame=NO_STORE,
+        heading=heading, detail=detail, status_code=status,
+        frame=NO_STORE if status == HTTPStatus.SERVICE_UNAVAILABLE else UNASKED,
     )  # fmt: skip
 
 

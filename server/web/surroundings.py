@@ -22,8 +22,9 @@ class Mode:
     """What answers in the chat, as every page says it."""
 
     state: str
-    """`ready`, `starting` or `unknown` (the store is down)."""
+    """`ready`, `starting` or `unknown` (the store is down, or nobody asked it)."""
     label: str
+    """Empty where nobody asked."""
     detail: str
 
 
@@ -43,6 +44,8 @@ class Surroundings:
 NO_STORE = Surroundings(
     mode=Mode("unknown", "Database down", "Which model answers is unknown until it is back.")
 )
+UNASKED = Surroundings(mode=Mode("unknown", "", ""))
+"""Around an error, which reads nothing; a page that is signed in fills it at its next look."""
 
 
 async def surroundings(services: Services, visitor: Visitor) -> Surroundings:

@@ -322,6 +322,7 @@ async def test_an_error_page_says_what_to_do_and_keeps_the_frame(ada: Browser) -
     assert answer.status_code == 404
     assert "There is no incident inc-none" in answer.text
     assert "Go to the start page" in answer.text
+    assert "Database down" not in answer.text
 
 
 async def test_a_page_asked_for_by_a_signed_out_script_leads_to_sign_in(
