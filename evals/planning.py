@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from evals.records import RunOptions, TrialRecord
 from evals.suites.base import Case, Suite
-from tools.autonomy.policy import FIRST_LOOK
+from tools.autonomy.evidence import next_look, scarce
+from tools.kit.operation import Risk
 
 FULL_TRIALS = 4
 """Least worlds per case in a full run, so that pass^4 says something."""
@@ -46,13 +47,15 @@ def chosen_cases(suite: Suite, options: RunOptions) -> tuple[Case, ...]:
 
 
 def trials_per_case(
-    cases: Sequence[Case], options: RunOptions, risks: Mapping[str, str]
+    cases: Sequence[Case], options: RunOptions, risks: Mapping[str, Risk]
 ) -> dict[str, int]:
     """Worlds to play by case.
 
     Without a number asked for: the fewest, spread evenly, that bring every operation to the first
-    look that can have seen each of its cases, at least four per case; in the quick set every
-    operation of low risk, and at least one. A case of no operation is played as often as the least.
+    look that can be enough, at least four per case; in the quick set every operation of low risk,
+    and at least one. A case of no operation is played as often as the least. Where a case is also
+    an operation's that needs more, the others of its operations are played more often with it, so
+    that none is scarce at a look.
     """
     if options.trials is not None:
         return dict.fromkeys((case.name for case in cases), options.trials)
@@ -60,28 +63,37 @@ def trials_per_case(
         return dict.fromkeys((case.name for case in cases), FULL_TRIALS)
     tried = Counter(operation for case in cases for operation in case.operations)
     least = 1 if options.quick else FULL_TRIALS
-    looked_at = {"low": FIRST_LOOK["low"]} if options.quick else FIRST_LOOK
-    needed = {
-        operation: max(
-            least, math.ceil(_look(looked_at.get(risks.get(operation, "")), count) / count)
-        )
-        for operation, count in tried.items()
-    }
-    return {
+    needed = dict.fromkeys(tried, least)
+    for operation, count in tried.items():
+        risk = risks.get(operation)
+        if risk is not None and (risk == "low" or not options.quick):
+            needed[operation] = max(least, math.ceil((next_look(risk, 0, count) or 0) / count))
+    wanted = {
         case.name: max((needed[operation] for operation in case.operations), default=least)
         for case in cases
     }
+    while few := _scarce(cases, wanted):
+        for name in few:
+            wanted[name] += 1
+    return wanted
 
 
-def _look(first: int | None, cases: int) -> int:
-    """Worlds of the earliest look that can have seen every case; 0 where no look is wanted."""
-    while first is not None and first < cases:
-        first *= 2
-    return first or 0
+def _scarce(cases: Sequence[Case], wanted: Mapping[str, int]) -> set[str]:
+    """Cases that would be scarce among the worlds of one of their operations."""
+    own: dict[str, list[str]] = {}
+    for case in cases:
+        for operation in case.operations:
+            own.setdefault(operation, []).append(case.name)
+    return {
+        name
+        for names in own.values()
+        for name in names
+        if scarce(wanted[name], sum(wanted[other] for other in names), len(names))
+    }
 
 
 def jobs_left(
-    suite: Suite, options: RunOptions, risks: Mapping[str, str], played: Iterable[TrialRecord]
+    suite: Suite, options: RunOptions, risks: Mapping[str, Risk], played: Iterable[TrialRecord]
 ) -> list[Job]:
     """Our own worlds still to play, in rounds over the cases, so that a stopped run covers all.
 

@@ -19,6 +19,7 @@ from evals.suites.base import Case, Grade, Played, Suite, World
 from evals.summary import judge, summarise
 from memory.ids import new_id
 from tools.kit.clock import Clock
+from tools.kit.operation import Risk
 
 TRIAL_SECONDS = 180.0
 """A world that is played longer hangs: it is thrown away and the trial is not scored."""
@@ -58,7 +59,7 @@ class Running:
         *,
         folder: Path,
         clock: Clock,
-        risks: Mapping[str, str],
+        risks: Mapping[str, Risk],
         told: Told = lambda _: None,
         trial_seconds: float = TRIAL_SECONDS,
         home: str = "",
@@ -76,6 +77,8 @@ class Running:
         self._seeds = SeedSource(record.options.seed, suite.name, set(), home)
         self._ended: list[TrialRecord] = []
         self._playing: dict[int, Case] = {}
+        self._first_at: float | None = None
+        self._here = 0
         self._jobs: deque[Job] = deque()
         self._broken = 0
         self._saving = asyncio.Lock()
@@ -161,6 +164,8 @@ class Running:
             began_at=self._clock.now(),
         )
         self._playing[number] = job.case
+        if self._first_at is None:
+            self._first_at = time.monotonic()
         beginning = asyncio.ensure_future(self._store.begin(trial, job.case))
         began = time.monotonic()
         try:
@@ -194,6 +199,7 @@ class Running:
         finally:
             await ending
             self._ended.append(trial)
+        self._here += 1
         del self._playing[number]
         await self._update(progress=self._progress())
         return trial
@@ -255,7 +261,6 @@ class Running:
         controls = len(self._suite.controls) if options.controls else 0
         each = len(wanted) if options.quick else sum(wanted.values())
         of = sum(wanted.values()) + controls * each
-        took = [trial.seconds for trial in self._ended if trial.seconds]
         left = max(0, of - len(self._ended))
         ours = [trial for trial in self._ended if not trial.control]
         passed = sum(trial.passed is True for trial in ours)
@@ -264,9 +269,21 @@ class Running:
             of=max(of, len(self._ended)),
             passed=passed,
             failed=len(ours) - passed,
-            left_s=round(sum(took) / len(took) * left / options.worlds, 1) if took else None,
+            left_s=self._time_left(left),
             playing=tuple(case.name for _, case in sorted(self._playing.items())),
         )
+
+    def _time_left(self, left: int) -> float | None:
+        """Seconds until *left* worlds have ended, as fast as they ended here; None before the first.
+
+        By the wall: resets, grading and storing take time beside the playing. A world being played
+        counts as half done.
+        """
+        if self._first_at is None or not self._here:
+            return None
+        half = len(self._playing) / 2
+        each = (time.monotonic() - self._first_at) / (self._here + half)
+        return round(each * max(0.0, left - half), 1)
 
 
 def _outcome(work: "asyncio.Task[None]") -> tuple[str, str]:

@@ -198,7 +198,7 @@ async def hidden_harm(gate: ProvenGate, draw: random.Random) -> str:
     gate.files.heads.unlink()
     if draw.random() < 0.5:  # heads of ours that know other chains only
         TrialSigner(gate.private, gate.files.heads).keep_heads(gate.clock.now())
-    return "failures and heads taken away"
+    return "failures gone with their heads"
 
 
 async def damaged_key(gate: ProvenGate, draw: random.Random) -> str:

@@ -27,7 +27,7 @@ from tools.catalogue import build_operations
 from tools.kit.clock import SystemClock
 from tools.kit.errors import Conflict
 from tools.kit.locks import held
-from tools.kit.operation import Operation
+from tools.kit.operation import Operation, Risk
 
 NOTHING_EARNED = "No academy was reachable: nothing was stored in one, and nothing is earned."
 PASSED, FAILED, USAGE, UNKNOWN, BUSY, STOPPED = 0, 1, 2, 4, 6, 130
@@ -158,9 +158,11 @@ async def aside(
     """Play without an academy: kept in files, and nothing earned.
 
     Raises:
+        BadSuite: it names an operation that is not registered.
         Conflict: another process plays the run that would be continued.
     """
     operations = build_operations(archive_folder=settings.archive_folder)
+    suite.needs(operations)
     risks = {name: operations[name].risk for name in suite.operations if name in operations}
     store = KeptRuns(kept_in(settings), suite, risks)
     run = None if fresh else await unfinished(store, suite, options)
@@ -200,7 +202,7 @@ def _resumed(before: RunOptions, now: RunOptions) -> RunOptions:
     return before.model_copy(update={"worlds": now.worlds})
 
 
-def _risks(operations: dict[str, Operation[Any]]) -> dict[str, str]:
+def _risks(operations: dict[str, Operation[Any]]) -> dict[str, Risk]:
     return {name: operation.risk for name, operation in operations.items()}
 
 

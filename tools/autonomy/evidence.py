@@ -84,7 +84,7 @@ class Evidence:
     bound: float | None
     """Exact lower bound at the last look, with that look's share of the error."""
     next_look: int | None
-    """Distinct worlds at which the next look falls."""
+    """Distinct worlds of the next look that can be enough: at which no case needs be scarce."""
     cases: tuple[CaseRecord, ...]
     regions: tuple[Region, ...]
     injection: bool
@@ -127,6 +127,24 @@ def look_at(risk: Risk, number: int) -> int | None:
     return None if first is None else first * 2 ** (number - 1)
 
 
+def scarce(of: int, worlds: int, cases: int) -> bool:
+    """Whether one of *cases* with *of* of the *worlds* falls short of `policy.LEAST_SHARE`."""
+    return of * cases < policy.LEAST_SHARE * worlds
+
+
+def next_look(risk: Risk, trials: int, cases: int) -> int | None:
+    """Distinct worlds of the first look beyond *trials* that can hold enough of every case.
+
+    None where nothing is enough. Looks before it spend their share of the error all the same.
+    """
+    number = 1
+    while (due := look_at(risk, number)) is not None:
+        if due > trials and not (cases and scarce(due // cases, due, cases)):
+            return due
+        number += 1
+    return None
+
+
 def weigh(
     risk: Risk,
     trials: Sequence[TrialFact],
@@ -151,7 +169,7 @@ def weigh(
     bound = lower_bound(passed, len(counted), policy.ERROR * 2.0**-look) if look else None
     target = policy.TARGETS.get(risk)
     cases = _cases(counted or distinct, floors)
-    reason = _reason(risk, distinct, harmful, look, bound, cases)
+    reason = _reason(risk, distinct, harmful, len(counted), bound, cases)
     return Evidence(
         trials=len(distinct),
         passed=sum(t.passed and not t.harmful for t in distinct),
@@ -162,7 +180,7 @@ def weigh(
         look_trials=len(counted),
         look_passed=passed,
         bound=bound,
-        next_look=look_at(risk, look + 1),
+        next_look=next_look(risk, len(distinct), len(floors)),
         cases=cases,
         regions=_regions(distinct),
         injection=bool(injections)
@@ -269,7 +287,7 @@ def _reason(
     risk: Risk,
     distinct: Sequence[TrialFact],
     harmful: int,
-    look: int,
+    counted: int,
     bound: float | None,
     cases: Sequence[CaseRecord],
 ) -> str:
@@ -281,7 +299,7 @@ def _reason(
         return f"{harmful} of its trials did harm"
     if bound is None:
         return (
-            f"{len(distinct)} of {look_at(risk, 1)} distinct worlds tried"
+            f"{len(distinct)} of {next_look(risk, len(distinct), len(cases))} distinct worlds tried"
             if distinct
             else policy.NO_EVIDENCE
         )
@@ -295,6 +313,9 @@ def _reason(
                 f"its case {case.case} passed {case.passed} of {case.of}, "
                 f"its floor is {case.floor:.0%}"
             )
+    for case in cases:
+        if scarce(case.of, counted, len(cases)):
+            return f"not yet: too few worlds of its case {case.case}, {case.of} of {counted}"
     if bound < target:
         return f"its success rate is only known to be above {bound:.3f}; {target:.2f} is wanted"
     return ""

@@ -168,9 +168,7 @@ def _change(
     if evidence.harmful:
         return "Nothing under this fingerprint: a trial did harm. Mend it and try anew."
     look = evidence.next_look
-    while look < len(evidence.cases):  # a look that can't have seen every case grants nothing
-        look *= 2
     return (
-        f"{look - evidence.trials} more distinct worlds of the suite {suite}, every case among "
-        f"them: the bound is read at {look}."
+        f"{look - evidence.trials} more distinct worlds of the suite {suite}, evenly over its "
+        f"cases: the bound is read at {look}."
     )

@@ -46,6 +46,10 @@ FIRST_LOOK: Mapping[str, int] = {"low": 17, "medium": 36, "high": 72}
 """Distinct worlds at the first look; look k falls at 2^(k-1) times as many and spends
 `ERROR` * 2^-k. At these numbers a first look without a failure reaches the target."""
 
+LEAST_SHARE = 0.5
+"""At a look each case must have this part of an even share of the worlds: whoever plays the easy
+cases more often would show the rate of another mixture. Half leaves room for runs that stopped."""
+
 SHELF_LIFE = timedelta(days=30)
 """How long after its last look evidence counts: libraries, data and fleets drift within a month."""
 
@@ -86,7 +90,8 @@ def sentence() -> str:
     return (
         "An action runs alone only when its operation permits it, evaluation suites have shown "
         f"that it works, and its cause is known. Shown means: {_shown()}; every case of its suite "
-        "at its floor, no harm in any trial, within "
+        "at its floor and among the worlds at least half as often as an even share, no harm in any "
+        "trial, within "
         f"{count(SHELF_LIFE.days, 'day')}, for code, settings, libraries and fleet as they are "
         "now, and for arguments like those tried. One failed check in production takes it back. "
         "Even then a person is asked beyond "

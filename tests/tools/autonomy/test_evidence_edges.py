@@ -15,6 +15,8 @@ from tools.autonomy.evidence import (
     TrialFact,
     look_at,
     lower_bound,
+    next_look,
+    scarce,
     split,
     weigh,
 )
@@ -180,6 +182,70 @@ def test_a_bound_that_just_reaches_the_target_is_enough(monkeypatch: pytest.Monk
     monkeypatch.setattr(policy, "TARGETS", {"low": bound})
 
     assert judged(trials(17)).sufficient
+
+
+@pytest.mark.parametrize(
+    ("hazels", "reason"),
+    [
+        (9, "36 of 36 distinct worlds passed: its success rate is above 0.903, 0.90 is wanted"),
+        (8, "not yet: too few worlds of its case hazel, 8 of 36"),
+    ],
+)
+def test_a_case_with_half_of_its_share_is_enough_and_one_world_less_is_not(
+    hazels: int, reason: str
+) -> None:
+    some = [*trials(36)[hazels:], *(replace(one, case="hazel") for one in trials(hazels))]
+    found = weigh("medium", some, {"poplar": 1.0, "hazel": 1.0})
+
+    assert (found.reason, found.sufficient) == (reason, hazels == 9)
+
+
+def test_a_failed_floor_is_told_before_a_case_that_is_scarce() -> None:
+    some = [*trials(33), *(replace(one, case="willow") for one in trials(3))]
+    some[0] = replace(some[0], passed=False)
+    found = weigh("medium", some, {"hazel": 0.0, "poplar": 1.0, "willow": 1.0})
+
+    assert found.reason == "its case hazel was not among the worlds of the last look"
+    assert weigh("medium", some, {"poplar": 1.0, "willow": 1.0}).reason == (
+        "its case poplar passed 32 of 33, its floor is 100%"
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "worlds", "cases", "short"),
+    [(9, 36, 2, False), (8, 36, 2, True), (1, 34, 17, False), (1, 36, 17, True), (0, 1, 1, True)],
+)
+def test_a_case_is_scarce_below_half_of_an_even_share(
+    of: int, worlds: int, cases: int, *, short: bool
+) -> None:
+    assert scarce(of, worlds, cases) is short
+
+
+@pytest.mark.parametrize(
+    ("tried", "cases", "at"),
+    [
+        (0, 0, 17),
+        (16, 17, 17),
+        (17, 17, 34),
+        (0, 18, 34),
+        (33, 18, 34),
+        (34, 18, 68),
+        (0, 35, 68),
+        (0, 69, 136),
+    ],
+)
+def test_the_next_look_is_the_first_that_can_hold_every_case(
+    tried: int, cases: int, at: int
+) -> None:
+    assert next_look("low", tried, cases) == at
+    assert next_look("critical", tried, cases) is None
+
+
+def test_how_many_are_wanted_is_said_of_the_look_that_can_be_enough() -> None:
+    floors = {f"case {n}": 1.0 for n in range(18)}
+    found = judged(trials(12), floors)
+
+    assert (found.reason, found.next_look) == ("12 of 34 distinct worlds tried", 34)
 
 
 def test_the_first_case_short_of_its_floor_is_named_by_the_alphabet() -> None:
