@@ -2,6 +2,12 @@
 
 import hashlib
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+SIGNED = b"academy: where the worlds of this home's evidence are drawn from"
+"""Signed once more by the same key it gives the same signature: Ed25519 draws nothing."""
+
 LARGEST = 2**53
 """Seeds stay below it, so that every JSON reader reads them exactly."""
 
@@ -16,8 +22,8 @@ class SeedSource:
         run_seed: where drawing begins.
         suite: whose worlds they are.
         used: case and seed of every world played before.
-        home: what nobody chooses of the academy whose evidence the worlds are, so that a seed
-            that was lucky elsewhere draws other worlds here; empty where nothing is earned.
+        home: `home_secret` of the academy whose evidence the worlds are, so that nobody finds a
+            lucky seed elsewhere first; empty where nothing is earned.
     """
 
     def __init__(
@@ -39,3 +45,15 @@ class SeedSource:
             if (case, seed) not in self._used:
                 self._used.add((case, seed))
                 return seed
+
+
+def home_secret(private_pem: bytes) -> str:
+    """What only whoever holds the evidence's private key can compute, the same each time.
+
+    Raises:
+        ValueError: *private_pem* is no Ed25519 private key.
+    """
+    key = load_pem_private_key(private_pem, None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("The evidence key is no Ed25519 private key.")
+    return hashlib.sha256(key.sign(SIGNED)).hexdigest()

@@ -7,7 +7,6 @@ goes on with what a killed worker left, and ends when nothing was asked for duri
 import argparse
 import asyncio
 import contextlib
-import hashlib
 import os
 import platform
 import secrets
@@ -22,7 +21,7 @@ import structlog
 from evals.earning import Deciding, Earning
 from evals.records import RunOptions, RunRecord
 from evals.running import Running, Told
-from evals.seeds import LARGEST
+from evals.seeds import LARGEST, home_secret
 from evals.stored_runs import StoredRuns
 from evals.suites.base import BadSuite, Suite, UnknownSuite, load_suite
 from graphs.fleet import local_fleet
@@ -192,7 +191,7 @@ class Worker:
                     clock=self._clock,
                     risks={name: o.risk for name, o in self.operations.items()},
                     told=self._told,
-                    home=home_mark(self._settings.paths.keys / "evidence.pub"),
+                    home=home_secret((self._settings.paths.keys / "evidence.key").read_bytes()),
                 ).play(halted)
         finally:
             watching.cancel()
@@ -252,11 +251,6 @@ def seeded(options: RunOptions) -> RunOptions:
     if options.seed is not None:
         return options
     return options.model_copy(update={"seed": secrets.randbelow(LARGEST)})
-
-
-def home_mark(public_key: Path) -> str:
-    """SHA-256 of the home's evidence public key, which nobody chooses."""
-    return hashlib.sha256(public_key.read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from evals.lock import as_lock
 from evals.records import RunOptions, RunRecord
+from evals.seeds import SeedSource, home_secret
 from evals.worker import LEASE, Worker
 from graphs.settings import Settings
 from memory import leases
@@ -105,6 +106,17 @@ async def test_the_quick_set_earns_a_low_risk_operation_its_level(bench: Bench) 
         weighed = await source.weighed(session, operation, signed[0].fingerprint)
     assert weighed.sufficient
     assert weighed.covers(REGION)
+
+
+async def test_the_worlds_that_count_are_drawn_from_the_home_s_private_key(bench: Bench) -> None:
+    await bench.ask(trials=1, seed=1, controls=False)
+    await bench.worker.serve(bench.stop, idle=0)
+    key = (bench.settings.paths.keys / "evidence.key").read_bytes()
+    home = SeedSource(1, "lamps", set(), home_secret(key))
+
+    played = {row.case: row.seed for row in await bench.rows()}
+    assert played == {case: home.draw(case) for case in played}
+    assert dict(bench.lamps.played) == played
 
 
 async def test_one_failed_world_costs_the_level(bench: Bench) -> None:

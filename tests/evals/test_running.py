@@ -1,6 +1,7 @@
 """A run plays every case in new worlds, survives what stops it, and repeats nothing."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from evals.kept_runs import KeptRuns
 from evals.planning import NoSuchCase, jobs_left, trials_per_case
 from evals.records import RunOptions, RunRecord
 from evals.running import Running
-from evals.seeds import SeedSource
+from evals.seeds import SeedSource, home_secret
+from memory.audit_heads import new_key_pair
 from tests.fakes.clock import FakeClock
 from tests.fakes.suites import OPERATION, Lamps, lamp_case, lamp_suite, lit_case
 
@@ -225,3 +227,12 @@ def test_the_same_run_seed_draws_other_worlds_in_another_home() -> None:
 
     assert drawn("aa") == drawn("aa")
     assert len({drawn("aa"), drawn("bb"), drawn("")}) == 3
+
+
+def test_what_a_home_draws_from_is_its_own_and_stays_the_same() -> None:
+    private, public = new_key_pair()
+
+    assert home_secret(private) == home_secret(private) != home_secret(new_key_pair()[0])
+    assert re.fullmatch("[0-9a-f]{64}", home_secret(private))
+    with pytest.raises(ValueError, match="key"):
+        home_secret(public)
