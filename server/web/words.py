@@ -100,7 +100,7 @@ ASKED_OF_THE_GATE = {
     "fresh": "Evidence is fresh",
     "covered": "Tried on the like",
     "budget": "Within the limits",
-    "clean": "Nobody else chose it",
+    "clean": "Free of outside text",
     "warranted": "Something calls for it",
 }
 """The gate's seven conditions as a person reads them."""
