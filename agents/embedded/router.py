@@ -48,7 +48,16 @@ _FOLLOW_UP = re.compile(
     r")(?:[\s,]+(?:please|thanks|thank\s+you|por\s+favor|gracias))?[\s?!.]*$"
 )
 _SHORT_TAIL = re.compile(r"^(?:and|y|or|o)\s+(?:the\s+|el\s+|la\s+)?[\w-]+(?:\s+[\w-]+)?[\s?!.]*$")
-
+_RESTART = re.compile(
+    r"^(?:please\s+|por\s+favor\s+|(?:can|could|would|will)\s+you\s+(?:please\s+)?|puedes\s+)?"
+    r"(?:restart|reboot|relaunch|reinicia(?:r)?)\s+"
+    r"(?:(?:the|el|la|los|las)\s+)?(?:(?:service|replica|servicio)\s+)?"
+    r"(?!(?:my|your|our|mi|tu)\b)[\w-]{2,60}(?:\s+(?:service|replica))?"
+    r"(?:\s+for\s+(?:me|us))?(?:[\s,]+(?:please|por\s+favor|now))?[\s?!.]*$"
+)
+"""An order to restart one thing. Which things there are the healer knows, so a name that nobody has
+is its to ask back; what is somebody's own ("my laptop") is left to the classifier."""
+HEALER = "healer"
 
 Fleet = re.Pattern[str] | None
 """Matches the names of the fleet's services, where the instructions name them."""
@@ -77,6 +86,8 @@ class IntentRouter:
         seen = _excerpt(text)
         fleet = _services(turn.system)
         tongue = phrases.language(seen)
+        if _RESTART.match(_plain(seen).strip()):
+            return _to(HEALER, text)
         if (noise := self._noise(text, seen, fleet)) is not None:
             if (last := _last_speaker(turn.messages)) and _is_follow_up(seen):
                 return _to(last, text)
@@ -157,6 +168,8 @@ class IntentRouter:
         """Who *text* is for: a specialist, an intent of small talk, or `unsure`."""
         judged = self._classifier.judge(_about(opening(text) or text, fleet))
         best, chance = judged.ranked[0]
+        if _RESTART.match(_plain(text).strip()):
+            return HEALER, judged
         outside = sum(p for name, p in judged.probabilities.items() if name not in NAMES)
         sure = chance >= CONFIDENT and (best not in NAMES or outside <= OUTSIDE_AT_MOST)
         return (best if sure else UNSURE), judged

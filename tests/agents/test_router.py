@@ -116,6 +116,25 @@ def test_the_healer_gets_what_is_the_fleet_s(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
+    [
+        "restart kettle",
+        "please restart the kettle",
+        "can you restart kettle for me?",
+        "could you reboot the zeppelin service, please",
+        "reinicia el teclado",
+    ],
+)
+def test_an_order_to_restart_a_name_nobody_has_is_the_healer_s_to_ask_back(text: str) -> None:
+    assert tasks(decide(text)) == [("healer", text)]
+
+
+@pytest.mark.parametrize("text", ["restart my laptop", "what would a restart of a kettle cost"])
+def test_a_restart_of_something_of_one_s_own_or_asked_about_is_no_order(text: str) -> None:
+    assert tasks(decide(text)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
     ["write me a poem", "tell me a joke", "drop the production database", "un poema, por favor"],
 )
 def test_out_of_scope_is_said_plainly(text: str) -> None:
