@@ -5,8 +5,8 @@ Only the evaluation worker makes one of these: it holds the key.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -72,11 +72,9 @@ class Earning:
         if unknown := sorted(set(suite.operations) - operations.keys()):
             raise BadSuite(f"{suite.name} names operations nobody has: {', '.join(unknown)}.")
         self._operations = {name: operations[name] for name in suite.operations}
-        self._key = key
-        self._files = files
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._signer: TrialSigner | None = None
+        self._signer = TrialSigner(key, files.heads)
         deciders: set[DecidedBy] = {case.decided_by for case in suite.cases}
         told = model() if model is not None and "model" in deciders else Deciding()
         self.surroundings = Surroundings(
@@ -106,7 +104,8 @@ class Earning:
         """Sign that a world begins, once for each operation it is a trial of."""
         for operation in case.operations:
             under = self.fingerprints[operation, case.decided_by]
-            await self._hand().begun(session, operation, under, _world(trial, case), trial.began_at)
+            world = _world(trial, case)
+            await self._signer.begun(session, operation, under, world, trial.began_at)
 
     async def ended(self, session: AsyncSession, trial: TrialRecord, case: Case) -> None:
         """Sign how it ended; what could not be scored has failed."""
@@ -118,15 +117,11 @@ class Earning:
                 region=trial.played.regions.get(operation),
             )
             under = self.fingerprints[operation, case.decided_by]
-            await self._hand().ended(session, operation, under, _world(trial, case), verdict, at)
+            await self._signer.ended(session, operation, under, _world(trial, case), verdict, at)
 
-    def committed(self, at: datetime) -> None:
-        """Keep the heads: what was signed is stored."""
-        self._hand().keep_heads(at)
-
-    def rolled_back(self) -> None:
-        """Forget the heads of what was signed and not stored."""
-        self._signer = None
+    def recording(self) -> AbstractAsyncContextManager[None]:
+        """Around the unit of work in which lines are signed (`TrialSigner.recording`)."""
+        return self._signer.recording(self._clock.now())
 
     async def standing(
         self, session: AsyncSession, source: StoredEvidence
@@ -164,11 +159,6 @@ class Earning:
                 "level": stands,
             }
         return found
-
-    def _hand(self) -> TrialSigner:
-        if self._signer is None:
-            self._signer = TrialSigner(self._key, self._files.heads)
-        return self._signer
 
 
 def _world(trial: TrialRecord, case: Case) -> World:

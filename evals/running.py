@@ -18,6 +18,7 @@ from evals.seeds import SeedSource
 from evals.suites.base import Case, Grade, Played, Suite, World
 from evals.summary import judge, summarise
 from memory.ids import new_id
+from tools.autonomy.trials import Untrustworthy
 from tools.kit.clock import Clock
 from tools.kit.operation import Risk
 
@@ -274,7 +275,7 @@ class Running:
         )
 
     def _time_left(self, left: int) -> float | None:
-        """Seconds until *left* worlds have ended, as fast as they ended here; None before the first.
+        """Seconds until *left* worlds have ended, as fast as they do here; None before the first.
 
         By the wall: resets, grading and storing take time beside the playing. A world being played
         counts as half done.
@@ -298,7 +299,12 @@ def _outcome(work: "asyncio.Task[None]") -> tuple[str, str]:
     )
     for reason in reasons:
         log.error("run.failed", exc_info=reason)
-    return "failed", "; ".join(f"{type(one).__name__}: {one}" for one in reasons)
+    return "failed", "; ".join(dict.fromkeys(map(_said, reasons)))
+
+
+def _said(error: BaseException) -> str:
+    """An error for people; what its own message says to the end needs no name before it."""
+    return str(error) if isinstance(error, Untrustworthy) else f"{type(error).__name__}: {error}"
 
 
 async def _close(world: World) -> None:

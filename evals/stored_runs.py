@@ -1,5 +1,6 @@
 """Runs kept in the control database, where every world of ours is signed as evidence."""
 
+import contextlib
 from typing import Any
 
 from sqlalchemy import select, update
@@ -77,19 +78,13 @@ class StoredRuns:
 
     async def _write(self, trial: TrialRecord, case: Case, *, ended: bool) -> None:
         assert self._earning is not None, "playing needs the key"
-        async with self._earning.lock:
-            try:
-                async with self._control.unit_of_work() as session:
-                    await session.merge(_row(trial))
-                    await session.flush()
-                    if not trial.control:
-                        sign = self._earning.ended if ended else self._earning.begun
-                        await sign(session, trial, case)
-            except BaseException:
-                self._earning.rolled_back()
-                raise
+        alone = contextlib.nullcontext() if trial.control else self._earning.recording()
+        async with self._earning.lock, alone, self._control.unit_of_work() as session:
+            await session.merge(_row(trial))
+            await session.flush()
             if not trial.control:
-                self._earning.committed(self._clock.now())
+                sign = self._earning.ended if ended else self._earning.begun
+                await sign(session, trial, case)
 
     async def trials(self, run_id: str) -> list[TrialRecord]:
         """The worlds of a run, in the order in which they began."""

@@ -182,10 +182,16 @@ async def damaged_heads(gate: ProvenGate, draw: random.Random) -> str:
         content = draw.randbytes(draw.randrange(300))
     if way == 4:
         gate.files.heads.unlink()
-        TrialSigner(new_key_pair()[0], gate.files.heads).keep_heads(gate.clock.now())
+        await _no_heads(TrialSigner(new_key_pair()[0], gate.files.heads), gate)
     else:
         gate.files.heads.write_bytes(content)
     return "damaged heads"
+
+
+async def _no_heads(signer: TrialSigner, gate: ProvenGate) -> None:
+    """A file of heads that is signed and knows no chain."""
+    async with signer.recording(gate.clock.now()):
+        pass
 
 
 async def hidden_harm(gate: ProvenGate, draw: random.Random) -> str:
@@ -197,7 +203,7 @@ async def hidden_harm(gate: ProvenGate, draw: random.Random) -> str:
         await session.execute(gone)
     gate.files.heads.unlink()
     if draw.random() < 0.5:  # heads of ours that know other chains only
-        TrialSigner(gate.private, gate.files.heads).keep_heads(gate.clock.now())
+        await _no_heads(gate.signer, gate)
     return "failures gone with their heads"
 
 
@@ -285,7 +291,6 @@ async def _measure(seed: int, cases: int) -> dict[str, Any]:
                 await _put(gate, rows)
                 gate.files.heads.write_bytes(heads)
                 gate.files.public_key.write_bytes(key)
-                gate.signer = TrialSigner(gate.private, gate.files.heads)
             restored = (await gate.judged()).outcome
             away = await _store_away(gate)
     played = sum(kinds.values())

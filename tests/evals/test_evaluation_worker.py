@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from evals.lock import as_lock
 from evals.records import RunOptions, RunRecord
@@ -20,6 +20,7 @@ from memory.tables.trials import Trial
 from tests.fakes.suites import OPERATION, REGION, Lamps, lamp_suite
 from tools.autonomy.evidence_source import EvidenceFiles, StoredEvidence
 from tools.autonomy.fingerprint import Surroundings
+from tools.autonomy.trials import WAY_OUT
 from tools.catalogue import build_operations
 from tools.kit.clock import SystemClock
 
@@ -228,6 +229,45 @@ async def test_without_the_key_nothing_is_played(bench: Bench) -> None:
     assert found.state == "failed"
     assert "no evidence key yet" in found.note
     assert bench.lamps.played == []
+
+
+LOST = {
+    "heads": ("signed heads of its trials are missing", "file"),
+    "database": ("lines of its trials were taken off the end", "DELETE FROM trial"),
+    "tail": ("lines of its trials were taken off the end", "DELETE FROM trial WHERE seq > 2"),
+    "torn heads": ("signed heads of the evidence can't be read", "torn"),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+async def test_where_lines_or_heads_are_lost_a_run_fails_and_says_the_way_out(
+    bench: Bench, what: str
+) -> None:
+    await bench.ask(trials=1, controls=False)
+    await bench.worker.serve(bench.stop, idle=0)
+    reason, how = LOST[what]
+    heads = bench.settings.paths.evidence / "heads.json"
+    if how == "file":
+        heads.unlink()
+    elif how == "torn":
+        heads.write_text("{")
+    else:
+        async with bench.control.unit_of_work() as session:
+            await session.execute(text(how))
+    lines = len(await bench.signed())
+    asked = await bench.ask(trials=2, controls=False)
+    await bench.another().serve(asyncio.Event(), idle=0)
+    found = await bench.worker.runs.find(asked.id)
+
+    assert found is not None
+    assert found.state == "failed"
+    assert reason in found.note
+    assert found.note.endswith(WAY_OUT)
+    assert found.note.count(WAY_OUT) == 1
+    assert len(await bench.signed()) == lines
+    assert await bench.worker.runs.next_to_play() is None
+    assert found.result is not None
+    assert found.result["operations"][OPERATION]["level"] == "asks"
 
 
 async def test_one_worker_works_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

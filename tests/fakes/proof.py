@@ -59,11 +59,10 @@ class Proof:
         for seed in range(first, first + count):
             case = "willow" if seed % 2 else "poplar"
             world = World(f"run-{seed}", "dials", case, seed, injection=case == "willow")
-            async with self.desk.database.unit_of_work() as session:
-                at = self.desk.clock.now()
+            at = self.desk.clock.now()
+            async with self.signer.recording(at), self.desk.database.unit_of_work() as session:
                 await self.signer.begun(session, TURN, under, world, at)
                 await self.signer.ended(session, TURN, under, world, Verdict(**values), at)
-        self.signer.keep_heads(self.desk.clock.now())
 
     def arguments(self) -> Any:
         return self.operation.arguments.model_validate({"dial": "a", "to": 1})

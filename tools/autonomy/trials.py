@@ -5,9 +5,12 @@ keeps the number and hash of every chain's last line in a signed file outside th
 lines taken off the end show.
 """
 
+import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,11 +29,24 @@ from tools.autonomy import policy
 from tools.autonomy.evidence import TrialFact
 from tools.autonomy.fingerprint import Fingerprint
 from tools.kit.digest import digest
+from tools.kit.errors import Conflict
+from tools.kit.locks import held
 
 GENESIS = "0" * 64
 """What the first line of a chain names as the one before."""
 
 UNHEADED = "the signed heads of its trials are missing, so nobody can tell what was taken off"
+
+
+WAY_OUT = (
+    "No more of its trials can be signed under this fingerprint. Only another fingerprint begins "
+    "anew: a change of the operation, its suite, settings or libraries."
+)
+"""What whoever plays a suite is told when lines or heads are lost."""
+
+PATIENCE_SECONDS = 20.0
+"""How long a hand waits for another that writes the heads: a unit of work takes milliseconds."""
+RETRY_SECONDS = 0.02
 
 
 class Untrustworthy(Exception):
@@ -71,7 +87,10 @@ class Heads:
 
 
 class TrialSigner:
-    """The evaluation worker's hand: signs lines and keeps the file of heads. One at a time."""
+    """The evaluation worker's hand: signs lines and keeps the file of heads.
+
+    Lines are recorded inside `recording`, which no two hands are in at once, in whatever process.
+    """
 
     def __init__(self, private_pem: bytes, heads_file: Path) -> None:
         key = load_pem_private_key(private_pem, None)
@@ -79,7 +98,7 @@ class TrialSigner:
             raise ValueError("The evidence key is no Ed25519 private key.")
         self._key = key
         self._file = heads_file
-        self._ends: dict[str, tuple[int, str]] = dict(read_heads(heads_file, key.public_key()).ends)
+        self._ends: dict[str, tuple[int, str]] = {}
 
     def sign(self, line: str) -> str:
         """The signature of a line's hash, in hexadecimal."""
@@ -114,15 +133,39 @@ class TrialSigner:
         """Record how it ended."""
         await self._append(session, operation, under.digest, world, "ended", verdict, at)
 
-    def keep_heads(self, at: datetime) -> None:
-        """Write the heads of all lines recorded; call it when their unit of work is committed.
+    @asynccontextmanager
+    async def recording(self, at: datetime) -> AsyncIterator[None]:
+        """Hold the heads alone: they are read, lines recorded and committed, and heads written.
 
-        A crash before it loses nothing: lines beyond a head are signed and chained all the same.
+        The heads are written when the block, the whole unit of work, ends without an error. A
+        crash before that loses nothing: lines beyond a head are signed and chained all the same.
 
         Raises:
-            OSError: the file can't be written.
+            Untrustworthy: the heads don't verify; the message says what may be done.
+            Conflict: another hand held them all the while.
+            OSError: the file can't be read or written.
         """
-        self._write(self._ends, at)
+        with await self._alone():
+            try:
+                self._ends = dict(read_heads(self._file, self._key.public_key()).ends)
+            except Untrustworthy as error:
+                raise _final(str(error)) from error
+            yield
+            self._write(self._ends, at)
+
+    async def _alone(self) -> ExitStack:
+        """The file lock, taken; waits for whoever has it, and nothing tells when they let go."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            lock = ExitStack()
+            try:
+                lock.enter_context(held(self._file.parent / "locks", self._file.name))
+            except Conflict:
+                if time.monotonic() >= until:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return lock
 
     def _write(self, ends: Mapping[str, tuple[int, str]], at: datetime) -> None:
         body = {
@@ -188,6 +231,11 @@ class TrialSigner:
         self._ends[name] = (seq, row.hash)
 
 
+def _final(reason: str) -> Untrustworthy:
+    """What ends a run: *reason* and the way out."""
+    return Untrustworthy(f"{reason[:1].upper()}{reason[1:]}. {WAY_OUT}")
+
+
 def _continues(end: tuple[int, str] | None, stored: int, last: str) -> None:
     """Refuse to sign behind lines that are lost: a new head would hide that they are.
 
@@ -195,11 +243,11 @@ def _continues(end: tuple[int, str] | None, stored: int, last: str) -> None:
         Untrustworthy: the chain has no head, or ends before it, or as another line.
     """
     if end is None:
-        raise Untrustworthy(UNHEADED)
+        raise _final(UNHEADED)
     if stored < end[0]:
-        raise Untrustworthy(f"{end[0] - stored} lines of its trials were taken off the end")
+        raise _final(f"{end[0] - stored} lines of its trials were taken off the end")
     if stored == end[0] and last != end[1]:
-        raise Untrustworthy(f"line {stored} of its trials is not the one that was signed last")
+        raise _final(f"line {stored} of its trials is not the one that was signed last")
 
 
 def line_hash(row: Trial) -> str:

@@ -113,13 +113,12 @@ class ProvenGate:
         under = (source or self.evidence).fingerprint(about, decided_by)
         verdict = TrialVerdict(passed=passed, region=region or (await self.plan()).region)
         when = at or self.clock.now()
-        async with self.database.unit_of_work() as session:
+        async with self.signer.recording(when), self.database.unit_of_work() as session:
             for seed in range(first, first + count):
                 case = CASES[seed % len(CASES)]
                 world = World(f"{new_id('run')}", "proving", case, seed, case == CASES[1])
                 await self.signer.begun(session, about.name, under, world, when)
                 await self.signer.ended(session, about.name, under, world, verdict, when)
-        self.signer.keep_heads(when)
 
     async def open_incident(self, target: str = TARGET, *, kind: str = "hung") -> str:
         """An open incident about *target*: the cause that warrants the restart."""

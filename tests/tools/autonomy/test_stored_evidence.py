@@ -20,7 +20,7 @@ from tools.autonomy import evidence_source
 from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.fingerprint import Decider
 from tools.autonomy.gate import EvidenceFacts
-from tools.autonomy.trials import TrialSigner, Untrustworthy, World, verified
+from tools.autonomy.trials import GENESIS, TrialSigner, Untrustworthy, World, verified
 from tools.kit.errors import Unavailable
 
 
@@ -171,8 +171,8 @@ async def test_lines_signed_by_another_key_are_foreign(proof: Proof, tmp_path: P
     proof.signer = TrialSigner(new_key_pair()[0], tmp_path / "elsewhere.json")
     await proof.earn()
     ours = TrialSigner(proof.private, proof.files.heads)
-    ours._ends = proof.signer._ends
-    ours.keep_heads(proof.desk.clock.now())
+    async with ours.recording(proof.desk.clock.now()):
+        ours._ends = proof.signer._ends
 
     assert "not signed by us" in (await proof.facts()).problem
 
@@ -181,7 +181,8 @@ async def test_heads_signed_by_another_key_are_foreign(proof: Proof) -> None:
     await proof.earn()
     proof.files.heads.unlink()
     foreign = TrialSigner(new_key_pair()[0], proof.files.heads)
-    foreign.keep_heads(proof.desk.clock.now())
+    async with foreign.recording(proof.desk.clock.now()):
+        pass
 
     assert "another key signed the heads" in (await proof.facts()).problem
 
@@ -197,7 +198,8 @@ async def test_lines_whose_heads_are_missing_prove_nothing(proof: Proof) -> None
 async def test_lines_of_a_chain_that_the_heads_do_not_know_prove_nothing(proof: Proof) -> None:
     await proof.earn()
     proof.files.heads.unlink()
-    TrialSigner(proof.private, proof.files.heads).keep_heads(proof.desk.clock.now())
+    async with proof.signer.recording(proof.desk.clock.now()):
+        pass
 
     assert "signed heads of its trials are missing" in (await proof.facts()).problem
 
@@ -210,20 +212,17 @@ async def test_nothing_is_signed_behind_lines_that_were_taken_off(proof: Proof, 
         await session.execute(delete(Trial).where(Trial.seq > 34))
     if heads == "gone":
         proof.files.heads.unlink()
-    proof.signer = TrialSigner(proof.private, proof.files.heads)
-    with pytest.raises(Untrustworthy):
+    with pytest.raises(Untrustworthy, match="Only another fingerprint begins anew"):
         await proof.earn(1, first=40)
 
     assert (await proof.outcome())[0] == "ask"
 
 
-async def test_a_worker_killed_before_it_kept_the_first_head_loses_nothing(
-    proof: Proof, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(proof.signer, "keep_heads", lambda at: None)
+async def test_a_worker_killed_before_it_kept_the_first_head_loses_nothing(proof: Proof) -> None:
     await proof.earn()
+    under = proof.evidence.fingerprint(proof.operation, "person").digest
+    proof.signer._write({f"{TURN} {under}": (0, GENESIS)}, proof.desk.clock.now())
     killed = await proof.facts()
-    proof.signer = TrialSigner(proof.private, proof.files.heads)
     await proof.earn(1, first=17)
 
     assert killed.problem == ""
