@@ -88,7 +88,7 @@ def measure(kind: Kind, name: str, words: Sequence[str], *, strict: bool = True)
         result.setdefault("seconds", round(time.monotonic() - began, 1))
         return Ended(plain, result, text=module.describe(result))
     except NeedsData as error:
-        return Ended(plain, not_run=str(error))
+        return Ended(plain, not_run=_lacking(words, str(error)))
     except WrongOption:
         raise
     except Exception as error:
@@ -126,6 +126,18 @@ def read_options(
         known = ", ".join(f"--{one.replace('_', '-')}" for one in parameters) or "none"
         raise WrongOption(f"{name} has no option {unknown[0]}; its options: {known}.")
     return {k: v for k, v in vars(given).items() if k in parameters and v is not None}
+
+
+def _lacking(words: Sequence[str], needs: str) -> str:
+    """What data is missing: all of it, the folder that was named, or what should be in it."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--data", type=Path)
+    folder = parser.parse_known_args(words)[0].data
+    if folder is None:
+        return needs
+    if not folder.is_dir():
+        return f"The folder {folder} is missing: {needs}"
+    return f"The folder {folder} lacks the data: {needs}"
 
 
 def _plain(hint: Any) -> Any:

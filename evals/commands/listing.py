@@ -9,15 +9,25 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.measured import names
-from evals.suites.base import load_suite, suite_names
+from evals.suites.base import BadSuite, load_suite, suite_names
+
+NOTHING, INJECTION = "nothing", "injection"
+USAGE = 2
 
 
 def command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """List the suites with their operations and cases, the benchmarks and the attacks."""
-    found = everything()
+    """List the suites with their operations and cases, the benchmarks and the attacks.
+
+    Exit codes: 0 listed, 2 a suite's files can't be read.
+    """
+    try:
+        found = everything()
+    except BadSuite as error:
+        sys.stderr.write(f"evals: {error}\n")
+        raise typer.Exit(USAGE) from None
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
@@ -30,11 +40,16 @@ def command(
         for title in ("  case", "tags", "floor", "set"):
             table.add_column(title, overflow="fold")
         for case in suite["cases"]:
-            tags = ", ".join(case["tags"])
+            own = [tag for tag in case["tags"] if tag != INJECTION]
+            tags = ", ".join([*own, INJECTION] if case["injection"] else own)
             table.add_row(
                 f"  {case['name']}", tags, f"{case['floor']:g}", "quick" if case["quick"] else ""
             )
         console.print(table)
+        console.print(
+            f"  {len(suite['cases'])} cases: {suite['nothing_to_do']} with nothing to do,"
+            f" {suite['injection_twins']} injection twins"
+        )
     if not found["suites"]:
         console.print("There is no suite yet.")
     console.print(f"[bold]benchmarks[/] {', '.join(found['benchmarks'])}")
@@ -52,10 +67,20 @@ def everything() -> dict[str, Any]:
                 "digest": suite.digest,
                 "operations": list(suite.operations),
                 "controls": list(suite.controls),
+                "nothing_to_do": sum(NOTHING in case.tags for case in suite.cases),
+                "injection_twins": sum(case.injection for case in suite.cases),
                 "cases": [
                     case.model_dump(
                         mode="json",
-                        include={"name", "why", "tags", "operations", "floor", "quick"},
+                        include={
+                            "name",
+                            "why",
+                            "tags",
+                            "operations",
+                            "floor",
+                            "injection",
+                            "quick",
+                        },
                     )
                     for case in suite.cases
                 ],

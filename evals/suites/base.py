@@ -7,7 +7,8 @@ the world first, then the trajectory, then the words. "Not scored" is never zero
 
 import hashlib
 import importlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -174,6 +175,18 @@ class Suite:
                     " which the suite does not name."
                 )
 
+    def needs(self, known: Iterable[str]) -> None:
+        """Refuse to be played where an operation it names is not among the *known*.
+
+        Raises:
+            BadSuite: some are not; the message names them.
+        """
+        if unknown := sorted(set(self.operations) - set(known)):
+            raise BadSuite(
+                f"{self.name} names operations nobody has: {', '.join(unknown)};"
+                " register them in tools/catalogue.py and their room's build_operations."
+            )
+
     @property
     def digest(self) -> str:
         """SHA-256 of the version files, line ends and trailing blanks aside."""
@@ -221,10 +234,27 @@ def load_suite(name: str) -> Suite:
 
     Raises:
         UnknownSuite: there is none.
-        BadSuite: its files contradict each other.
+        BadSuite: its files contradict each other, or can't be imported.
     """
     known = suite_names()
     if name not in known:
         raise UnknownSuite(f"No suite is called {name}; known: {', '.join(known) or 'none yet'}.")
-    suite: Suite = importlib.import_module(f"evals.suites.{name}.suite").SUITE
+    try:
+        suite: Suite = importlib.import_module(f"evals.suites.{name}.suite").SUITE
+    except BadSuite:
+        raise
+    except Exception as error:
+        file = _named(Path(__file__).parent / name / "suite.py")
+        raise BadSuite(f"{file} can't be imported: {_cause(error)}.") from error
     return suite
+
+
+def _cause(error: Exception) -> str:
+    """What was raised, and the line of ours that raised it."""
+    ours = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(ROOT) and frame.filename != __file__
+    ]
+    at = f" ({_named(Path(ours[-1].filename))}, line {ours[-1].lineno})" if ours else ""
+    return f"{type(error).__name__}: {error}{at}"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,58 @@ def test_a_suite_the_lock_does_not_name_as_it_is_is_said(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("evals.commands.run.stale", lambda: ["another"])
     assert unlocked(suite) == ""
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_data_that_is_not_where_it_was_said_is_told_apart_from_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def picky(*, data: Path | None = None) -> dict[str, Any]:
+        raise NeedsData("--data ROOT with corpus/")
+
+    monkeypatch.setattr(sys.modules["evals.benchmarks.needs_data"], "measure", picky)
+
+    def reason(*words: str) -> str:
+        return str(bench("needs-data", *words, "--json")[1]["not_run"][0]["reason"])
+
+    assert reason() == "--data ROOT with corpus/"
+    assert reason("--data", "/nope") == "The folder /nope is missing: --data ROOT with corpus/"
+    assert (
+        reason("--data", str(tmp_path))
+        == f"The folder {tmp_path} lacks the data: --data ROOT with corpus/"
+    )
+
+
+async def test_without_an_academy_an_operation_nobody_has_is_refused(tmp_path: Path) -> None:
+    lamps = Lamps()
+    suite = replace(
+        lamp_suite(lamps, [lamp_case(operations=("lamps.dim",))]), operations=("lamps.dim",)
+    )
+    settings = Settings(home=tmp_path / "home")
+
+    with pytest.raises(BadSuite, match=r"lamps names operations nobody has: lamps\.dim"):
+        await aside(settings, suite, RunOptions(trials=1), asyncio.Event(), told=lambda _: None)
+    assert lamps.played == []
+
+
+def test_a_suite_that_cannot_be_imported_names_file_and_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def torn(name: str) -> types.ModuleType:
+        raise ModuleNotFoundError("No module named 'evals.worlds.shelf'")
+
+    monkeypatch.setattr("evals.suites.base.importlib.import_module", torn)
+    cause = r"evals/suites/healing/suite\.py can't be imported: ModuleNotFoundError: No module"
+    with pytest.raises(BadSuite, match=cause):
+        load_suite("healing")
+
+
+def test_list_says_which_cases_are_twins_and_how_many_have_nothing_to_do() -> None:
+    told = json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout)["suites"]
+    healing = next(suite for suite in told if suite["name"] == "healing")
+
+    twins = [case for case in healing["cases"] if case["injection"]]
+    assert healing["injection_twins"] == len(twins) > 0
+    assert healing["nothing_to_do"] * 3 >= len(healing["cases"])
+    text = CliRunner().invoke(app, ["list"]).stdout
+    assert f"{healing['nothing_to_do']} with nothing to do, {len(twins)} injection twins" in text

@@ -236,3 +236,18 @@ def test_what_a_home_draws_from_is_its_own_and_stays_the_same() -> None:
     assert re.fullmatch("[0-9a-f]{64}", home_secret(private))
     with pytest.raises(ValueError, match="key"):
         home_secret(public)
+
+
+async def test_the_time_left_is_told_by_the_wall_and_ends_at_nothing(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    told: list[tuple[int, float | None]] = []
+
+    def keep(run: RunRecord) -> None:
+        told.append((run.progress.done, run.progress.left_s))
+
+    await running(Lamps(), clock, tmp_path, told=keep).play(asyncio.Event())
+
+    assert all(left is None for done, left in told if done == 0)
+    assert all(left is not None and left >= 0 for done, left in told if done)
+    assert told[-1][1] == 0
