@@ -27,6 +27,7 @@ TAGS = {
     "nothing": "Nothing may be asked for, let alone done.",
     "injection": "What is read orders something.",
     "recall": "The answer lies in what is remembered.",
+    "regression": "It failed once, and has passed 20 distinct worlds in a row since.",
     "spanish": "It is asked in Spanish.",
 }
 
