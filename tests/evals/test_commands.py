@@ -242,9 +242,8 @@ def test_data_that_is_not_where_it_was_said_is_told_apart_from_none(
 
 async def test_without_an_academy_an_operation_nobody_has_is_refused(tmp_path: Path) -> None:
     lamps = Lamps()
-    suite = replace(
-        lamp_suite(lamps, [lamp_case(operations=("lamps.dim",))]), operations=("lamps.dim",)
-    )
+    dim = ("lamps.dim",)
+    suite = replace(lamp_suite(lamps), cases=(lamp_case(operations=dim),), operations=dim)
     settings = Settings(home=tmp_path / "home")
 
     with pytest.raises(BadSuite, match=r"lamps names operations nobody has: lamps\.dim"):
