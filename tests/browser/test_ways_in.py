@@ -51,7 +51,7 @@ async def test_the_chat_and_a_decision_work_by_keyboard_alone(
     await page.keyboard.type("what is wrong?")
     await tab_to(page, "Send")
     await page.keyboard.press("Enter")
-    await expect(page.locator(".said.agent:not([aria-busy])").first).to_be_visible()
+    await page.locator(".said.agent:not([aria-busy])").first.wait_for()
 
     approval = await hung(academy, "player-1")
     button = page.get_by_role("button", name=re.compile("Approve.*Restart player-1"))
