@@ -9,7 +9,7 @@ a quotation or pasted text is none, and a misspelt name is asked back instead of
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from tools.kit.asked import Reading, Request, RequestedOperation, Unfinished
 from tools.kit.infrastructure import Fleet
@@ -24,6 +24,9 @@ CLAUSE_WORDS = 40
 """A longer clause is prose, not an instruction."""
 NAME_SIMILARITY = 0.75
 """`difflib` ratio from which a word counts as a misspelt name: one wrong letter in five."""
+LETTERS_PER_EDIT = 4
+"""A misspelt name differs by one edit for each so many letters begun; two swapped letters are two.
+A word of its own that shares letters with a name ("report", `exports`) differs by more."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -258,4 +261,13 @@ def _near(token: str, names: Collection[str]) -> str | None:
     if len(token) < 4 or token in POLITE | ANAPHORA | DATA_WORDS:
         return None
     close = get_close_matches(token, list(names), n=1, cutoff=NAME_SIMILARITY)
-    return close[0] if close else None
+    return (
+        close[0]
+        if close and _edits(token, close[0]) <= -(-len(token) // LETTERS_PER_EDIT)
+        else None
+    )
+
+
+def _edits(token: str, name: str) -> int:
+    changes = SequenceMatcher(None, token, name).get_opcodes()
+    return sum(max(i2 - i1, j2 - j1) for how, i1, i2, j1, j2 in changes if how != "equal")

@@ -1,5 +1,7 @@
 """Reading instructions out of a person's words: narrow, and never out of anything else."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,6 +119,28 @@ def test_the_next_message_may_complete_an_instruction(
     before: str, words: str, found: object
 ) -> None:
     assert read(words, before) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("how is catlaog", ["catalog"]),
+        ("how is the playr doing", ["player"]),
+        ("catalogue?", ["catalog"]),
+        ("what does the label on the dialog say", []),
+        ("a player and its prayer", ["player"]),
+    ],
+)
+def test_a_misspelt_name_is_found_and_another_word_is_none(words: str, found: list[str]) -> None:
+    assert [service for service, _ in names_in(words, FLEET)] == found
+
+
+def test_an_ordinary_word_is_no_misspelt_name_though_it_shares_its_letters() -> None:
+    (service, *_) = FLEET.services
+    exports = replace(FLEET, services=(replace(service, name="exports", replicas=()),))
+
+    assert names_in("status report please", exports) == []
+    assert names_in("how is exprots", exports) == [("exports", None)]
 
 
 @given(st.text(max_size=400))
