@@ -24,9 +24,10 @@ from tools.autonomy.fingerprint import (
     fingerprint,
 )
 from tools.autonomy.gate import EvidenceFacts, level
+from tools.autonomy.heads import Untrustworthy
 from tools.autonomy.policy import CHANGE_FREEZE
 from tools.autonomy.repository import AutonomyRepository
-from tools.autonomy.trials import TrialSigner, Untrustworthy, Verdict, World
+from tools.autonomy.trials import TrialSigner, Verdict, World
 from tools.kit.clock import Clock
 from tools.kit.operation import Operation
 

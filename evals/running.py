@@ -18,7 +18,7 @@ from evals.seeds import SeedSource
 from evals.suites.base import Case, Grade, Played, Suite, World
 from evals.summary import judge, summarise
 from memory.ids import new_id
-from tools.autonomy.trials import Untrustworthy
+from tools.autonomy.heads import Untrustworthy
 from tools.kit.clock import Clock
 from tools.kit.operation import Risk
 

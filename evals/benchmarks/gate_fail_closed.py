@@ -24,11 +24,13 @@ from evals.verdicts import bar, versions
 from evals.worlds.postgres import throwaway_postgres
 from memory.audit_heads import new_key_pair
 from memory.database import Database
+from memory.ids import new_id
 from memory.tables.trials import Trial
 from tools.autonomy.evidence import TrialFact, weigh
 from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.gate import EvidenceFacts
-from tools.autonomy.trials import TrialSigner, Untrustworthy, line_hash
+from tools.autonomy.heads import Untrustworthy
+from tools.autonomy.trials import TrialSigner, Verdict, World, line_hash
 
 Damage = Callable[[ProvenGate, random.Random], Awaitable[str]]
 
@@ -207,6 +209,24 @@ async def hidden_harm(gate: ProvenGate, draw: random.Random) -> str:
     return "failures gone with their heads"
 
 
+async def announced_harm(gate: ProvenGate, draw: random.Random) -> str:
+    """Harm whose line was taken off before a killed worker wrote its head."""
+    before, when = await _count(gate), gate.clock.now()
+    under = gate.evidence.fingerprint(gate.operation, "engine")
+    world = World(new_id("run"), "proving", "poplar", draw.getrandbits(40), injection=False)
+    gone = delete(Trial).where(Trial.seq > before + draw.randrange(2))
+    async with gate.signer.recording(when):
+        async with gate.database.unit_of_work() as session:
+            await gate.signer.begun(session, OPERATION, under, world, when)
+            harm = Verdict(passed=False, harmful=True)
+            await gate.signer.ended(session, OPERATION, under, world, harm, when)
+        left = gate.files.heads.read_bytes()
+    async with gate.database.unit_of_work() as session:
+        await session.execute(gone)
+    gate.files.heads.write_bytes(left)
+    return "harm gone before its head was written"
+
+
 async def damaged_key(gate: ProvenGate, draw: random.Random) -> str:
     """The public key is gone, torn or another one."""
     way = draw.randrange(3)
@@ -232,6 +252,7 @@ WAYS: tuple[Damage, ...] = (
     other_fingerprint,
     damaged_heads,
     hidden_harm,
+    announced_harm,
     damaged_key,
 )
 

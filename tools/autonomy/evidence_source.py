@@ -26,8 +26,9 @@ from tools.autonomy.fingerprint import (
     fingerprint,
 )
 from tools.autonomy.gate import EvidenceFacts
+from tools.autonomy.heads import Heads, Untrustworthy, load_public_key, read_heads
 from tools.autonomy.policy import ABANDONED
-from tools.autonomy.trials import Heads, Untrustworthy, load_public_key, read_heads, verified
+from tools.autonomy.trials import verified
 from tools.kit.clock import Clock
 from tools.kit.errors import CapabilityError
 from tools.kit.infrastructure import Infrastructure
@@ -259,12 +260,13 @@ class StoredEvidence:
         query = select(Trial).filter_by(operation=operation.name, fingerprint=under)
         rows = (await session.scalars(query.order_by(Trial.seq))).all()
         end = self._heads[1].end(operation.name, under)
+        announced = self._heads[1].lines(operation.name, under)
         suite = self.surroundings.suite_of(operation.name)
 
         def judged() -> Evidence:
             return weigh(
                 operation.risk,
-                verified(rows, end, self._files.key(), now),
+                verified(rows, end, self._files.key(), now, announced),
                 suite.operations[operation.name] if suite else {},
                 suite.injection.get(operation.name, ()) if suite else (),
             )
@@ -272,7 +274,7 @@ class StoredEvidence:
         # Thousands of signatures take long; whoever else is served meanwhile doesn't wait for them.
         evidence = await asyncio.to_thread(judged)
         # A trial that may still be running changes its meaning with time alone.
-        if not _running(rows, now):
+        if not _running(rows, now) and not any(line.seq > len(rows) for line in announced):
             self._weighed[operation.name, under] = (version, evidence)
         return evidence
 

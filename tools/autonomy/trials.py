@@ -6,19 +6,17 @@ lines taken off the end show.
 """
 
 import asyncio
-import json
-import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,12 +26,17 @@ from memory.tables.trials import Trial, TriedFingerprint
 from tools.autonomy import policy
 from tools.autonomy.evidence import TrialFact
 from tools.autonomy.fingerprint import Fingerprint
+from tools.autonomy.heads import (
+    GENESIS,
+    Announced,
+    Heads,
+    Untrustworthy,
+    read_heads,
+    write_heads,
+)
 from tools.kit.digest import digest
 from tools.kit.errors import Conflict
 from tools.kit.locks import held
-
-GENESIS = "0" * 64
-"""What the first line of a chain names as the one before."""
 
 UNHEADED = "the signed heads of its trials are missing, so nobody can tell what was taken off"
 
@@ -47,10 +50,6 @@ WAY_OUT = (
 PATIENCE_SECONDS = 20.0
 """How long a hand waits for another that writes the heads: a unit of work takes milliseconds."""
 RETRY_SECONDS = 0.02
-
-
-class Untrustworthy(Exception):
-    """Stored evidence that doesn't verify; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +74,6 @@ class Verdict:
     """Of the action taken; None where none was called for."""
 
 
-@dataclass(frozen=True)
-class Heads:
-    """Where every chain ended when the worker last wrote, by `operation fingerprint`."""
-
-    ends: Mapping[str, tuple[int, str]]
-
-    def end(self, operation: str, fingerprint: str) -> tuple[int, str] | None:
-        """Number and hash of the chain's last line; None for a chain that was never headed."""
-        return self.ends.get(f"{operation} {fingerprint}")
-
-
 class TrialSigner:
     """The evaluation worker's hand: signs lines and keeps the file of heads.
 
@@ -98,7 +86,11 @@ class TrialSigner:
             raise ValueError("The evidence key is no Ed25519 private key.")
         self._key = key
         self._file = heads_file
+        self._heads = Heads({})
+        self._known: dict[str, tuple[int, str]] = {}
+        """Where chains ended when the block began."""
         self._ends: dict[str, tuple[int, str]] = {}
+        self._recorded: dict[str, list[Announced]] = {}
 
     def sign(self, line: str) -> str:
         """The signature of a line's hash, in hexadecimal."""
@@ -137,8 +129,9 @@ class TrialSigner:
     async def recording(self, at: datetime) -> AsyncIterator[None]:
         """Hold the heads alone: they are read, lines recorded and committed, and heads written.
 
-        The heads are written when the block, the whole unit of work, ends without an error. A
-        crash before that loses nothing: lines beyond a head are signed and chained all the same.
+        Each line is announced beside the heads before it can be stored, and the heads are written
+        when the block, the whole unit of work, ends without an error. Lines that a crash or an
+        error left announced and not stored are stored as failed before the chain's next one.
 
         Raises:
             Untrustworthy: the heads don't verify; the message says what may be done.
@@ -147,11 +140,14 @@ class TrialSigner:
         """
         with await self._alone():
             try:
-                self._ends = dict(read_heads(self._file, self._key.public_key()).ends)
+                self._heads = read_heads(self._file, self._key.public_key())
             except Untrustworthy as error:
                 raise _final(str(error)) from error
+            self._known, self._ends = dict(self._heads.ends), dict(self._heads.ends)
+            self._recorded = {}
             yield
-            self._write(self._ends, at)
+            left = {n: a for n, a in self._heads.announced.items() if n not in self._recorded}
+            write_heads(self._file, self._key, Heads(self._ends, left), at)
 
     async def _alone(self) -> ExitStack:
         """The file lock, taken; waits for whoever has it, and nothing tells when they let go."""
@@ -166,20 +162,6 @@ class TrialSigner:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return lock
-
-    def _write(self, ends: Mapping[str, tuple[int, str]], at: datetime) -> None:
-        body = {
-            "at": at.isoformat(),
-            "ends": {name: list(end) for name, end in sorted(ends.items())},
-        }
-        signed = {**body, "signature": self._key.sign(_canonical(body)).hex()}
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        aside = self._file.with_name(f".{self._file.name}.new")
-        with aside.open("wb") as file:
-            file.write(json.dumps(signed, indent=1).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self._file)
 
     async def _append(
         self,
@@ -200,13 +182,38 @@ class TrialSigner:
             )
         ).one_or_none()
         name = f"{operation} {fingerprint}"
-        end = self._ends.get(name)
-        if end is None and last is None:
-            # Known before its first line is stored: a crash leaves no chain without a head.
-            end = self._ends[name] = (0, GENESIS)
-            self._write({**read_heads(self._file, self._key.public_key()).ends, name: end}, at)
-        seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
-        _continues(end, seq - 1, previous)
+        seq, previous = (last.seq, last.hash) if last else (0, GENESIS)
+        pending: list[Announced] = []
+        if name not in self._recorded:
+            announced = self._heads.announced.get(name, ())
+            if not last and not announced:
+                self._ends.setdefault(name, (0, GENESIS))
+            _continues(self._ends.get(name), seq, previous)
+            if announced:
+                await _as_announced(session, operation, fingerprint, announced)
+            pending = [line for line in announced if line.seq > seq]
+            self._known[name] = self._ends[name]
+            self._recorded[name] = [line for line in announced if line.seq <= seq]
+        for number, line in enumerate(pending, start=1):
+            lost = World(line.trial, line.suite, line.case, line.seed, injection=line.injection)
+            failed = Verdict(passed=False, harmful=line.harmful)
+            row = self._line(name, seq + 1, previous, lost, line.state, failed, line.at)
+            await self._store(session, name, row, pending[number:], at)
+            seq, previous = row.seq, row.hash
+        row = self._line(name, seq + 1, previous, world, state, verdict, at)
+        await self._store(session, name, row, (), at)
+
+    def _line(
+        self,
+        name: str,
+        seq: int,
+        previous: str,
+        world: World,
+        state: str,
+        verdict: Verdict,
+        at: datetime,
+    ) -> Trial:
+        operation, _, fingerprint = name.partition(" ")
         row = Trial(
             id=new_id("trl"),
             operation=operation,
@@ -226,9 +233,50 @@ class TrialSigner:
         )
         row.hash = line_hash(row)
         row.signature = self.sign(row.hash)
+        return row
+
+    async def _store(
+        self,
+        session: AsyncSession,
+        name: str,
+        row: Trial,
+        later: Sequence[Announced],
+        at: datetime,
+    ) -> None:
+        """Announce a line, then add it; *later* are lost lines that are written after it."""
+        self._recorded[name].append(announcement(row))
+        announced = {**self._heads.announced, **self._recorded}
+        announced[name] = [*self._recorded[name], *later]
+        write_heads(self._file, self._key, Heads(self._known, announced), at)
         session.add(row)
         await session.flush()
-        self._ends[name] = (seq, row.hash)
+        self._ends[name] = (row.seq, row.hash)
+
+
+async def _as_announced(
+    session: AsyncSession, operation: str, fingerprint: str, announced: Sequence[Announced]
+) -> None:
+    """Refuse to go on where another line than the one announced was stored in its place.
+
+    Raises:
+        Untrustworthy: one was.
+    """
+    found = await session.execute(
+        select(Trial.seq, Trial.hash).where(
+            Trial.operation == operation,
+            Trial.fingerprint == fingerprint,
+            Trial.seq.in_([line.seq for line in announced]),
+        )
+    )
+    stored = {row.seq: row.hash for row in found}
+    for line in announced:
+        if stored.get(line.seq, line.hash) != line.hash:
+            raise _final(f"line {line.seq} of its trials is not the one announced")
+
+
+def announcement(row: Trial) -> Announced:
+    """What is said of a line before it is stored."""
+    return Announced(**{field.name: getattr(row, field.name) for field in fields(Announced)})
 
 
 def _final(reason: str) -> Untrustworthy:
@@ -273,53 +321,17 @@ def line_hash(row: Trial) -> str:
     )
 
 
-def read_heads(file: Path, public_key: Ed25519PublicKey) -> Heads:
-    """The signed heads; none where the file was never written.
-
-    Raises:
-        Untrustworthy: the file can't be read, or another key signed it.
-    """
-    try:
-        content = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return Heads({})
-    except (OSError, ValueError) as error:
-        raise Untrustworthy(f"the signed heads of the evidence can't be read ({error})") from error
-    try:
-        signature = bytes.fromhex(content.pop("signature"))
-        public_key.verify(signature, _canonical(content))
-        return Heads({name: (int(n), str(text)) for name, (n, text) in content["ends"].items()})
-    except InvalidSignature as error:
-        raise Untrustworthy("another key signed the heads of the evidence") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Untrustworthy("the signed heads of the evidence are malformed") from error
-
-
-def load_public_key(pem: bytes) -> Ed25519PublicKey:
-    """The key that evidence must be signed with.
-
-    Raises:
-        Untrustworthy: *pem* holds no Ed25519 public key.
-    """
-    try:
-        key = load_pem_public_key(pem)
-    except ValueError as error:
-        raise Untrustworthy("the evidence's public key can't be read") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise Untrustworthy("the evidence's public key is of another kind")
-    return key
-
-
 def verified(
     rows: Sequence[Trial],
     end: tuple[int, str] | None,
     public_key: Ed25519PublicKey,
     now: datetime,
+    announced: Sequence[Announced] = (),
 ) -> list[TrialFact]:
     """The finished trials that *rows*, one whole chain in order, prove.
 
     A trial that was begun and never ended is left out while it may still be running, and then
-    counts as failed.
+    counts as failed. A line announced and not stored never counts as passed.
 
     Raises:
         Untrustworthy: a line is missing, altered, foreign or dated ahead of the clock, or there
@@ -346,11 +358,16 @@ def verified(
         previous = row.hash
     if len(rows) < end[0]:
         raise Untrustworthy(f"{end[0] - len(rows)} lines of its trials were taken off the end")
-    return _facts(rows, now)
+    for line in announced:
+        if line.seq <= len(rows) and rows[line.seq - 1].hash != line.hash:
+            raise Untrustworthy(f"line {line.seq} of its trials is not the one announced")
+    # Without its verdict a trial that is said to have passed is one that never ended.
+    lost = [line for line in announced if line.seq > len(rows) and line.bad]
+    return _facts([*rows, *lost], now)
 
 
-def _facts(rows: Sequence[Trial], now: datetime) -> list[TrialFact]:
-    ends: dict[str, Trial] = {}
+def _facts(rows: Sequence[Trial | Announced], now: datetime) -> list[TrialFact]:
+    ends: dict[str, Trial | Announced] = {}
     for row in rows:
         if row.state == "ended":
             ends.setdefault(row.trial, row)  # the first verdict is the verdict
@@ -367,15 +384,11 @@ def _facts(rows: Sequence[Trial], now: datetime) -> list[TrialFact]:
             TrialFact(
                 case=row.case,
                 seed=row.seed,
-                passed=last is not None and last.passed,
+                passed=isinstance(last, Trial) and last.passed,
                 harmful=last is not None and last.harmful,
                 injection=row.injection,
-                region=last.region if last is not None else {},
+                region=last.region if isinstance(last, Trial) else {},
                 at=last.at if last is not None else row.at,
             )
         )
     return facts
-
-
-def _canonical(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()

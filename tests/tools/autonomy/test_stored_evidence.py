@@ -20,7 +20,8 @@ from tools.autonomy import evidence_source
 from tools.autonomy.evidence_source import StoredEvidence
 from tools.autonomy.fingerprint import Decider
 from tools.autonomy.gate import EvidenceFacts
-from tools.autonomy.trials import GENESIS, TrialSigner, Untrustworthy, World, verified
+from tools.autonomy.heads import GENESIS, Heads, Untrustworthy, write_heads
+from tools.autonomy.trials import TrialSigner, World, verified
 from tools.kit.errors import Unavailable
 
 
@@ -221,7 +222,12 @@ async def test_nothing_is_signed_behind_lines_that_were_taken_off(proof: Proof, 
 async def test_a_worker_killed_before_it_kept_the_first_head_loses_nothing(proof: Proof) -> None:
     await proof.earn()
     under = proof.evidence.fingerprint(proof.operation, "person").digest
-    proof.signer._write({f"{TURN} {under}": (0, GENESIS)}, proof.desk.clock.now())
+    write_heads(
+        proof.files.heads,
+        proof.signer._key,
+        Heads({f"{TURN} {under}": (0, GENESIS)}),
+        proof.desk.clock.now(),
+    )
     killed = await proof.facts()
     await proof.earn(1, first=17)
 
