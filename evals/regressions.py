@@ -43,7 +43,7 @@ class BadLedger(ValueError):
 
 
 @dataclass(frozen=True)
-class Standing:
+class Progress:
     """Where an entry stands."""
 
     entry: Regression
@@ -57,6 +57,11 @@ class Standing:
     def proven(self) -> bool:
         """Whether it may carry the tag."""
         return self.entry.mended is not None and self.passed >= WORLDS
+
+    @property
+    def wrongly_tagged(self) -> bool:
+        """Whether a world failed here since and the tag stayed; never played here is not wrong."""
+        return self.tagged and self.failed > 0 and not self.proven
 
     @property
     def text(self) -> str:
@@ -128,9 +133,9 @@ def in_a_row(trials: Sequence[TrialRecord]) -> tuple[int, int]:
     return row, sum(not passed for passed in first.values())
 
 
-async def standings(
+async def progress_of(
     store: RunStore, entries: Iterable[Regression], load: Callable[[str], Suite]
-) -> list[Standing]:
+) -> list[Progress]:
     """Where every entry stands by the worlds in *store* that were played since it was mended."""
     found = []
     for entry in entries:
@@ -146,5 +151,5 @@ async def standings(
         ]
         passed, failed = in_a_row(trials)
         case = next(one for one in load(entry.suite).cases if one.name == entry.case)
-        found.append(Standing(entry, passed, failed, TAG in case.tags))
+        found.append(Progress(entry, passed, failed, TAG in case.tags))
     return found

@@ -16,8 +16,8 @@ from evals.regressions import (
     Regression,
     in_a_row,
     problems,
+    progress_of,
     read_ledger,
-    standings,
     untold,
 )
 from evals.running import Running
@@ -63,18 +63,24 @@ async def test_a_mended_case_is_proven_by_twenty_worlds_in_a_row(
     lamps = Lamps()
     store = await play(tmp_path, clock, Lamps(fails_on={"dark-lamp"}), 1, "evl-1")
     await play(tmp_path, clock, lamps, WORLDS - 1, "evl-2")
-    (before,) = await standings(store, [ENTRY], lambda _: tagged(lamps))
+    (before,) = await progress_of(store, [ENTRY], lambda _: tagged(lamps))
     await play(tmp_path, clock, lamps, 1, "evl-3")
-    (after,) = await standings(store, [ENTRY], lambda _: tagged(lamps))
+    (after,) = await progress_of(store, [ENTRY], lambda _: tagged(lamps))
     await play(tmp_path, clock, Lamps(fails_on={"dark-lamp"}), 1, "evl-4")
-    (again,) = await standings(store, [ENTRY], lambda _: tagged(lamps))
+    (again,) = await progress_of(store, [ENTRY], lambda _: tagged(lamps))
 
     assert (before.passed, before.failed, before.proven, before.tagged) == (19, 1, False, True)
     assert (after.passed, after.proven) == (20, True)
     assert (again.passed, again.proven) == (0, False)
+    assert (before.wrongly_tagged, after.wrongly_tagged, again.wrongly_tagged) == (
+        True,
+        False,
+        True,
+    )
     later = ENTRY.model_copy(update={"mended": clock.now() + timedelta(seconds=1)})
-    (unplayed,) = await standings(store, [later], lambda _: tagged(lamps))
+    (unplayed,) = await progress_of(store, [later], lambda _: tagged(lamps))
     assert unplayed.text == "passed 0 of the 20 worlds in a row it needs"
+    assert not unplayed.wrongly_tagged
 
 
 async def test_a_world_counts_once_and_as_it_went_first(tmp_path: Path, clock: FakeClock) -> None:
