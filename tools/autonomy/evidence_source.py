@@ -143,7 +143,7 @@ class StoredEvidence:
         self._clock = clock
         self._heads: tuple[Any, Heads] | None = None
         self._fingerprints: dict[tuple[Operation[Any], DecidedBy, str], Fingerprint] = {}
-        self._weighed: dict[tuple[str, str], tuple[Any, Evidence]] = {}
+        self._weighed: dict[tuple[str, str], tuple[Any, Evidence, datetime | None]] = {}
         self._seed = secrets.randbits(63)
 
     def fingerprint(self, operation: Operation[Any], decided_by: DecidedBy) -> Fingerprint:
@@ -249,7 +249,8 @@ class StoredEvidence:
         known = self._weighed.get((operation.name, under))
         if known is None or known[0] != self._version(operation, stored):
             return None
-        return known[1]
+        _, evidence, until = known
+        return evidence if until is None or self._clock.now() < until else None
 
     async def _verified(
         self, session: AsyncSession, operation: Operation[Any], under: str, stored: Row[Any]
@@ -273,9 +274,9 @@ class StoredEvidence:
 
         # Thousands of signatures take long; whoever else is served meanwhile doesn't wait for them.
         evidence = await asyncio.to_thread(judged)
-        # A trial that may still be running changes its meaning with time alone.
-        if not _running(rows, now) and not any(line.seq > len(rows) for line in announced):
-            self._weighed[operation.name, under] = (version, evidence)
+        # What is announced and not stored yet changes its meaning with time alone, and at any time.
+        if not any(line.seq > len(rows) for line in announced):
+            self._weighed[operation.name, under] = (version, evidence, _until(rows, now))
         return evidence
 
 
@@ -284,9 +285,11 @@ def _internal(error: Exception) -> str:
     return f"an internal error ({type(error).__name__})"
 
 
-def _running(rows: Sequence[Trial], now: datetime) -> bool:
+def _until(rows: Sequence[Trial], now: datetime) -> datetime | None:
+    """When a trial that may still be running changes its meaning by time alone; None for never."""
     ended = {row.trial for row in rows if row.state == "ended"}
-    return any(row.trial not in ended and now - row.at < ABANDONED for row in rows)
+    over = (row.at + ABANDONED for row in rows if row.trial not in ended)
+    return min((moment for moment in over if moment > now), default=None)
 
 
 def _stamp(path: Path) -> Any:

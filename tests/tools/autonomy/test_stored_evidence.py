@@ -65,6 +65,25 @@ async def test_an_abandoned_trial_counts_as_failed_once_it_can_no_longer_be_runn
     assert not after.evidence.sufficient
 
 
+async def test_a_verdict_is_kept_while_a_trial_runs_and_until_it_can_no_longer(
+    proof: Proof, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await proof.earn(16)
+    under = proof.evidence.fingerprint(proof.operation, "person")
+    late = World("run-late", "dials", "poplar", 99, injection=False)
+    async with proof.signer.recording(clock.now()), proof.desk.database.unit_of_work() as session:
+        await proof.signer.begun(session, TURN, under, late, clock.now())
+    asked = []
+    monkeypatch.setattr(
+        evidence_source, "verified", lambda *given: asked.append(given) or verified(*given)
+    )
+
+    for minutes, verifications in ((0, 1), (0, 1), (14, 1), (1, 2), (60, 2)):
+        clock.advance(minutes=minutes)
+        await proof.facts()
+        assert len(asked) == verifications
+
+
 TAMPERED = {
     "a verdict turned": update(Trial).where(Trial.seq == 4).values(passed=True, harmful=False),
     "a seed changed": update(Trial).where(Trial.seq == 4).values(seed=4711),
