@@ -1,7 +1,5 @@
 """Evidence read back from the database: what is forged, lost or foreign proves nothing."""
 
-import asyncio
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,25 +61,6 @@ async def test_an_abandoned_trial_counts_as_failed_once_it_can_no_longer_be_runn
     assert after.evidence is not None
     assert after.evidence.trials == 17
     assert not after.evidence.sufficient
-
-
-async def test_a_verdict_is_kept_while_a_trial_runs_and_until_it_can_no_longer(
-    proof: Proof, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await proof.earn(16)
-    under = proof.evidence.fingerprint(proof.operation, "person")
-    late = World("run-late", "dials", "poplar", 99, injection=False)
-    async with proof.signer.recording(clock.now()), proof.desk.database.unit_of_work() as session:
-        await proof.signer.begun(session, TURN, under, late, clock.now())
-    asked = []
-    monkeypatch.setattr(
-        evidence_source, "verified", lambda *given: asked.append(given) or verified(*given)
-    )
-
-    for minutes, verifications in ((0, 1), (0, 1), (14, 1), (1, 2), (60, 2)):
-        clock.advance(minutes=minutes)
-        await proof.facts()
-        assert len(asked) == verifications
 
 
 TAMPERED = {
@@ -167,24 +146,6 @@ async def test_a_column_replaced_by_one_of_another_content_is_noticed(proof: Pro
 
     assert before.problem == ""
     assert "was altered" in (await proof.facts()).problem
-
-
-async def test_others_are_served_while_lines_are_verified(
-    proof: Proof, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await proof.earn()
-    loop, served = asyncio.get_running_loop(), threading.Event()
-
-    def verified_once_somebody_was_served(*given: Any) -> Any:
-        loop.call_soon_threadsafe(served.set)
-        assert served.wait(30)
-        return verified(*given)
-
-    monkeypatch.setattr(
-        "tools.autonomy.evidence_source.verified", verified_once_somebody_was_served
-    )
-
-    assert (await proof.facts()).problem == ""
 
 
 async def test_lines_signed_by_another_key_are_foreign(proof: Proof, tmp_path: Path) -> None:
