@@ -19,7 +19,7 @@ from tools.autonomy.journal import Journal, Reading
 from tools.autonomy.journal_story import Story, as_recorded, stories
 from tools.autonomy.ledger import RecordedAction
 from tools.autonomy.standing_folder import StandingFolder
-from tools.autonomy.standing_schemas import LastKnown, StandingPermit
+from tools.autonomy.standing_schemas import StandingPermit
 from tools.autonomy.states import require_arrow
 from tools.kit.clock import Clock
 from tools.kit.errors import CapabilityError, Conflict, NotFound
@@ -169,13 +169,10 @@ class JournalLedger:
                 self._prepared[action_id] = replace(prepared, state="withdrawn", note=why.message)
                 raise
             body = {"action": prepared.action, "permit": permit.model_dump(mode="json")}
-            known = self._folder.known()
-            left = [one for one in known.permits if one != permit.id]
-            known = known.model_copy(update={"permits": left})
-            # Two marks of one use: a journal that is lost doesn't make the permit good again.
-            self._folder.write_known(known)
             line = self._journal.append("intended", body, self._clock.now())
-            self._note(known.model_copy(update={"journal": line.seq}))
+            # Two marks of one use before the effect: a journal that is lost doesn't make the permit
+            # good again. Who dies between them has done nothing; recovery makes the second.
+            self._note(frozenset({permit.id}), line.seq)
             del self._prepared[action_id]
             # Used up already, by the line above: a file that stays is refused by its id.
             try:
@@ -184,11 +181,11 @@ class JournalLedger:
                 log.warning("standing.permit_stays", permit=permit.id, why=str(error))
             return as_recorded(prepared.action, "intended")
 
-    def _note(self, known: LastKnown) -> None:
+    def _note(self, used: frozenset[str], line: int) -> None:
         try:
-            self._folder.write_known(known)
+            self._folder.note_used(used, line)
         except OSError as error:  # the line counts; that it was there is told a little less well
-            log.warning("standing.line_not_noted", line=known.journal, why=str(error))
+            log.warning("standing.line_not_noted", line=line, why=str(error))
 
     def _record(self, action_id: str, state: str, body: dict[str, Any]) -> RecordedAction:
         with self._folder.alone():

@@ -96,6 +96,19 @@ class StandingFolder:
         except ValidationError:
             raise Unsealed("it isn't what was last known") from None
 
+    def note_used(self, used: frozenset[str], line: int) -> None:
+        """Keep in what is last known that permits are *used*, and that a journal had *line*.
+
+        Raises:
+            Unsealed: nothing that this home sealed is there.
+            OSError: the disk refuses.
+        """
+        known = self.known()
+        left = [one for one in known.permits if one not in used]
+        noted = known.model_copy(update={"permits": left, "journal": max(line, known.journal)})
+        if noted != known:
+            self.write_known(noted)
+
     def seen(self, now: datetime) -> datetime:
         """The latest moment ever seen here, counting *now*; kept in a file for the next healer.
 

@@ -5,6 +5,7 @@ The same driver as everywhere, over the journal instead of the database. Whateve
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -149,9 +150,12 @@ class StandingHands:
             return lost(known, self.journal.read().tail[0])
 
     def _drop_used(self) -> None:
-        """Remove the files of permits whose driver died between using and removing them."""
+        """Note and remove permits whose driver died between using and removing them."""
         with self.folder.alone():
-            used = used_permits(list(stories(self.journal.read().lines).values()))
+            reading = self.journal.read()
+            used = used_permits(list(stories(reading.lines).values()))
+            with contextlib.suppress(Unsealed):  # nothing is in force then
+                self.folder.note_used(used, reading.tail[0])
             for found in self.folder.permits():
                 if found.permit is not None and found.permit.id in used:
                     self.folder.remove(found.permit.id)

@@ -68,8 +68,8 @@ class Effect(Value):
 class LastKnown(Value):
     """What the database said when it was last asked: the budget and the bounds of acting alone.
 
-    Rewritten before a permit is used: what was used is in force no more, whatever becomes of the
-    journal.
+    Rewritten between the journal's line that uses a permit and the effect: what was used is in
+    force no more, whatever becomes of the journal.
     """
 
     at: datetime

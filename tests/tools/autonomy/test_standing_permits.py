@@ -348,7 +348,7 @@ async def test_a_used_permit_stays_used_when_every_trace_of_its_use_is_removed(
 
 
 @pytest.mark.parametrize("dies", ["before the line", "after the line"])
-async def test_a_death_around_the_line_that_uses_a_permit_leaves_it_used(
+async def test_a_death_around_the_line_that_uses_a_permit_costs_no_second_effect(
     alone: Outpost, monkeypatch: pytest.MonkeyPatch, dies: str
 ) -> None:
     alone.issue()
@@ -365,9 +365,16 @@ async def test_a_death_around_the_line_that_uses_a_permit_leaves_it_used(
     monkeypatch.setattr(alone.hands.journal, "append", append)
     with pytest.raises(KeyboardInterrupt):
         await alone.act()
+    alone.hands = alone.another()
+    if dies == "before the line":
+        assert await alone.act() == "verified", "nothing was used up"
+        assert alone.infrastructure.restarted == ["catalog-1"]
+        return
+    [settled] = await alone.hands.recover()
+    assert settled.state == "failed"
     permit.write_bytes(copy)
     for name in ("journal.jsonl", "journal.head"):
-        (alone.path / name).unlink(missing_ok=True)
+        (alone.path / name).unlink()
     alone.hands = alone.another()
-    assert "was not in force" in await alone.act()
+    assert "line 1 had been written and is gone" in await alone.act()
     assert alone.infrastructure.restarted == []
