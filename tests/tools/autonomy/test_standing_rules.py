@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from tools.autonomy import policy
-from tools.autonomy.standing_rules import LOOK_BACK, never, over_budget, unfit, unwarranted
+from tools.autonomy.standing_rules import (
+    LOOK_BACK,
+    lost,
+    never,
+    over_budget,
+    unfit,
+    unwarranted,
+)
 from tools.autonomy.standing_schemas import Basis, Covered, Effect, LastKnown, StandingPermit
 from tools.healing.archive_old_data import ArchiveOldData
 from tools.healing.policy import HealingPolicy
@@ -213,6 +220,13 @@ def test_what_did_not_help_counts_for_a_day_and_for_its_operation() -> None:
     assert budget(unhelpful=(effect(timedelta(days=1)),)) == ""
     other = effect(timedelta(hours=2), operation="healing.archive_old_data")
     assert budget(unhelpful=(other,)) == ""
+
+
+def test_a_journal_that_ends_before_a_line_that_was_written_is_not_whole() -> None:
+    assert lost(known(), 0) == ""
+    assert lost(known(journal=2), 2) == ""
+    assert lost(known(journal=2), 3) == ""
+    assert lost(known(journal=2), 1).startswith("line 2 had been written and is gone")
 
 
 def test_what_is_known_reaches_as_far_back_as_a_budget_looks() -> None:
