@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, Executable, Row, event, make_url, select, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -34,6 +34,11 @@ POOL_SECONDS = 5
 TRUSTED_SECONDS = 0.5
 """How long a connection that worked counts as alive without asking, which takes two fifths of a
 short unit of work. HikariCP trusts one as long (`aliveBypassWindowMs`)."""
+PREPARED_AFTER = 5
+"""How often a connection runs a statement before the server keeps its plan (psycopg's default)."""
+PLAN_OUTDATED = "0A000"
+"""SQLSTATE of a kept plan whose columns were altered since: "cached plan must not change result
+type" (PostgreSQL, `plancache.c`)."""
 UNAVAILABLE = ("08", "53", "57P0")
 """SQLSTATE classes of a server that is gone, full or stopping (PostgreSQL manual, appendix A)."""
 
@@ -137,6 +142,37 @@ def _silent(connection: DBAPIConnection) -> bool:
     return not waiting.poll(0)
 
 
+def _prepare_where_no_pooler_is(engine: AsyncEngine) -> None:
+    """Let the server keep the plans of what a connection runs often, unless a pooler is between.
+
+    A pooler in transaction mode hands each transaction to another server process, which may not
+    know the plan. It gives itself away: the process that its greeting names isn't the one that
+    answers.
+    """
+
+    def connected(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        driver: Any = connection.driver_connection
+        cursor = connection.cursor()
+        try:
+            cursor.execute("SELECT pg_backend_pid()")
+            answered_by = cursor.fetchone()
+            connection.rollback()
+        except engine.dialect.loaded_dbapi.Error:
+            return  # the first statement of whoever asked for the connection will say what is wrong
+        finally:
+            cursor.close()
+        if answered_by == (driver.info.backend_pid,):
+            driver.prepare_threshold = PREPARED_AFTER
+
+    def failed(context: ExceptionContext) -> None:
+        # Connections keep their plans, so a column altered under them would fail them for ever.
+        if getattr(context.original_exception, "sqlstate", None) == PLAN_OUTDATED:
+            context.is_disconnect = True
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "handle_error", failed)
+
+
 class Database:
     """One database and its pool of at most *pool_size* kept connections (and as many again)."""
 
@@ -149,10 +185,10 @@ class Database:
             pool_timeout=POOL_SECONDS,
             # An error's text goes to logs; people's words and tokens are among the parameters.
             hide_parameters=True,
-            # No prepared statements: a pooler in transaction mode may sit in between.
             connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS},
         )
         _ask_idle_connections(self._engine)
+        _prepare_where_no_pooler_is(self._engine)
         # A single statement is a transaction of its own; the pool is the same.
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._open = 0
