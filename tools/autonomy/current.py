@@ -12,5 +12,5 @@ async def current_fingerprints(
 ) -> frozenset[str]:
     """One for each who may decide, where this process can tell it; the healer knows no model."""
     who: tuple[DecidedBy, ...] = get_args(DecidedBy)
-    found = [(await evidence.about(operation, {}, one)).fingerprint for one in who]
+    found = [await evidence.digest(operation, one) for one in who]
     return frozenset(one for one in found if one)

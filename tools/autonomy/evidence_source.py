@@ -68,6 +68,10 @@ class EvidenceSource(Protocol):
         """What is known of *operation*, and whether *region* was covered; never raises."""
         ...
 
+    async def digest(self, operation: Operation[Any], decided_by: DecidedBy) -> str | None:
+        """Digest of the fingerprint *operation* has now; None if it can't be told; never raises."""
+        ...
+
     def parts(self, operation: Operation[Any]) -> dict[str, str]:
         """What the fingerprint of *operation* is made of when an engine decides; never raises."""
         ...
@@ -85,6 +89,10 @@ class NoEvidence:
     ) -> EvidenceFacts:
         """Nothing is known."""
         return EvidenceFacts()
+
+    async def digest(self, operation: Operation[Any], decided_by: DecidedBy) -> str | None:
+        """None."""
+        return None
 
     def parts(self, operation: Operation[Any]) -> dict[str, str]:
         """Of nothing."""
@@ -173,21 +181,13 @@ class StoredEvidence:
         self, operation: Operation[Any], region: Mapping[str, Any], decided_by: DecidedBy
     ) -> EvidenceFacts:
         """What is known of *operation*, and whether *region* was covered; never raises."""
+        under, problem = await self._under(operation, decided_by)
+        if under is None:
+            return EvidenceFacts(problem=f"what it would be about can't be told: {problem}")
         try:
-            under = self._fingerprints.get((operation, decided_by, self._environment()))
-            if under is None:  # making one reads and parses every file it covers
-                under = await asyncio.to_thread(self.fingerprint, operation, decided_by)
-        except CapabilityError as error:
-            return EvidenceFacts(problem=f"what it would be about can't be told: {error.message}")
-        except Exception as error:
-            log.exception("evidence.fingerprint_failed", operation=operation.name)
+            evidence, withdrawn = await self._stored(operation, under)
             return EvidenceFacts(
-                problem=f"what it would be about can't be told: {_internal(error)}"
-            )
-        try:
-            evidence, withdrawn = await self._stored(operation, under.digest)
-            return EvidenceFacts(
-                fingerprint=under.digest,
+                fingerprint=under,
                 evidence=evidence,
                 covered=evidence.covers(region),
                 withdrawn=withdrawn,
@@ -200,7 +200,26 @@ class StoredEvidence:
         except Exception as error:
             log.exception("evidence.judging_failed", operation=operation.name)
             problem = f"it couldn't be judged because of {_internal(error)}"
-        return EvidenceFacts(fingerprint=under.digest, problem=problem)
+        return EvidenceFacts(fingerprint=under, problem=problem)
+
+    async def digest(self, operation: Operation[Any], decided_by: DecidedBy) -> str | None:
+        """Digest of the fingerprint *operation* has now; None if it can't be told; never raises."""
+        return (await self._under(operation, decided_by))[0]
+
+    async def _under(
+        self, operation: Operation[Any], decided_by: DecidedBy
+    ) -> tuple[str | None, str]:
+        """The digest, or None and why it can't be told."""
+        try:
+            under = self._fingerprints.get((operation, decided_by, self._environment()))
+            if under is None:  # making one reads and parses every file it covers
+                under = await asyncio.to_thread(self.fingerprint, operation, decided_by)
+        except CapabilityError as error:
+            return None, error.message
+        except Exception as error:
+            log.exception("evidence.fingerprint_failed", operation=operation.name)
+            return None, _internal(error)
+        return under.digest, ""
 
     def parts(self, operation: Operation[Any]) -> dict[str, str]:
         """What the fingerprint of *operation* is made of when an engine decides; never raises."""

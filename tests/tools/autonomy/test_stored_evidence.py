@@ -15,8 +15,9 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.gatekeeping import TURN, by_request
 from tests.fakes.proof import SUITE, Proof, SmallFleet
 from tools.autonomy import evidence_source
-from tools.autonomy.evidence_source import StoredEvidence
-from tools.autonomy.fingerprint import Decider
+from tools.autonomy.current import current_fingerprints
+from tools.autonomy.evidence_source import NoEvidence, StoredEvidence
+from tools.autonomy.fingerprint import DecidedBy, Decider
 from tools.autonomy.gate import EvidenceFacts
 from tools.autonomy.heads import GENESIS, Heads, Untrustworthy, write_heads
 from tools.autonomy.trials import TrialSigner, World, verified
@@ -246,6 +247,23 @@ async def test_with_the_store_away_nothing_is_known(proof: Proof, postgres: Any)
     assert "the store did not answer" in facts.problem
 
 
+async def test_what_evidence_would_be_about_is_told_without_the_store_where_it_can_be(
+    proof: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Database, "look", lambda *_: asked.append("look"))
+    monkeypatch.setattr(Database, "unit_of_work", lambda *_: asked.append("unit of work"))
+    with pytest.raises(Unavailable, match="No model decides"):
+        proof.evidence.fingerprint(proof.operation, "model")
+    who: tuple[DecidedBy, ...] = ("person", "engine")
+
+    assert await current_fingerprints(proof.evidence, proof.operation) == {
+        proof.evidence.fingerprint(proof.operation, one).digest for one in who
+    }
+    assert await current_fingerprints(NoEvidence(), proof.operation) == frozenset()
+    assert not asked
+
+
 async def test_a_store_of_another_shape_did_not_answer(proof: Proof) -> None:
     await proof.earn()
     async with proof.desk.database.unit_of_work() as session:
@@ -296,6 +314,7 @@ async def test_without_a_fingerprint_nothing_is_known(
     monkeypatch.setattr(proof.evidence, "fingerprint", broken)
     with capture_logs() as logged:
         facts = await proof.facts()
+    assert await current_fingerprints(proof.evidence, proof.operation) == frozenset()
 
     assert facts == EvidenceFacts(problem=f"what it would be about can't be told: {said}")
     assert [line["event"] for line in logged] == events
