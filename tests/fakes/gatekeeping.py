@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from sqlalchemy import select
 
 from memory.database import Database
 from memory.tables.autonomy import Action, AuditEntry
+from memory.tables.healing import Incident
 from memory.tables.identity import Person
 from tests.fakes.clock import FakeClock
 from tests.fakes.turning import Dials, PressButton, TurnDial, no_infrastructure
@@ -22,6 +24,8 @@ from tools.kit.operation import OperationContext, Warrant
 
 TURN = TurnDial.name
 PRESS = PressButton.name
+INCIDENT = "inc-dial"
+"""The one that `Desk.open_incident` opens."""
 
 
 def by_request(dial: str, to: int = 1, operation: str = TURN) -> Intention:
@@ -72,6 +76,34 @@ class Desk:
                     created_at=self.clock.now(),
                 )
             )
+
+    async def open_incident(
+        self, target: str = "dials/a", *, closed_at: datetime | None = None
+    ) -> str:
+        """A dial hangs, and hangs no more since *closed_at* where given; the incident's id."""
+        at = self.clock.now()
+        async with self.database.unit_of_work() as session:
+            session.add(
+                Incident(
+                    id=INCIDENT,
+                    service="dials",
+                    replica=None,
+                    target=target,
+                    kind="hung",
+                    state="open",
+                    title="A dial hangs",
+                    cause="",
+                    explanation="",
+                    evidence=[],
+                    before={},
+                    after={},
+                    resolution="",
+                    opened_at=at,
+                    updated_at=at,
+                    closed_at=closed_at,
+                )
+            )
+        return INCIDENT
 
     async def propose(
         self, *intentions: Intention, caller: Caller | None = None, **more: Any

@@ -1,12 +1,10 @@
 """What the gate reads: incidents that stand, freezes, and facts nobody can read."""
 
 from dataclasses import replace
-from datetime import datetime
 
 import pytest
 from sqlalchemy import text
 
-from memory.tables.healing import Incident
 from tests.fakes.gatekeeping import TURN, Desk, by_request
 from tools.autonomy import freezes, proposals, service
 from tools.autonomy.evidence_source import NoEvidence
@@ -16,32 +14,6 @@ from tools.kit.deps import Caller, engine
 from tools.kit.errors import Conflict, Forbidden, Invalid, NotFound
 from tools.kit.gatekeeper import Intention, Proposed
 from tools.kit.operation import Warrant
-
-
-async def open_incident(desk: Desk, target: str, *, closed_at: datetime | None = None) -> str:
-    incident_id = f"inc-{target.replace('/', '-')}"
-    async with desk.database.unit_of_work() as session:
-        session.add(
-            Incident(
-                id=incident_id,
-                service="dials",
-                replica=None,
-                target=target,
-                kind="hung",
-                state="open",
-                title="A dial hangs",
-                cause="",
-                explanation="",
-                evidence=[],
-                before={},
-                after={},
-                resolution="",
-                opened_at=desk.clock.now(),
-                updated_at=desk.clock.now(),
-                closed_at=closed_at,
-            )
-        )
-    return incident_id
 
 
 async def heal(desk: Desk, incident_id: str, dial: str = "a") -> Proposed:
@@ -58,7 +30,7 @@ async def heal(desk: Desk, incident_id: str, dial: str = "a") -> Proposed:
 async def test_an_open_incident_on_the_target_or_its_service_is_a_cause(
     desk: Desk, target: str
 ) -> None:
-    proposed = await heal(desk, await open_incident(desk, target))
+    proposed = await heal(desk, await desk.open_incident(target))
 
     assert proposed.outcome == "ask"
     assert "incident" not in proposed.reason
@@ -66,14 +38,14 @@ async def test_an_open_incident_on_the_target_or_its_service_is_a_cause(
 
 @pytest.mark.parametrize("target", ["dials/b", "dials/aa", "dial"])
 async def test_an_incident_on_something_else_is_none(desk: Desk, target: str) -> None:
-    proposed = await heal(desk, await open_incident(desk, target))
+    proposed = await heal(desk, await desk.open_incident(target))
 
     assert proposed.outcome == "refuse"
     assert "is about another target" in proposed.reason
 
 
 async def test_a_closed_or_invented_incident_is_none(desk: Desk) -> None:
-    closed = await heal(desk, await open_incident(desk, "dials/a", closed_at=desk.clock.now()))
+    closed = await heal(desk, await desk.open_incident("dials/a", closed_at=desk.clock.now()))
     invented = await heal(desk, "inc-invented")
 
     assert (closed.outcome, invented.outcome) == ("refuse", "refuse")
@@ -149,7 +121,7 @@ async def test_a_change_freeze_is_over_every_operation(desk: Desk) -> None:
     [("freeze", "the budget couldn't be read"), ("incident", "stands couldn't be read")],
 )
 async def test_a_fact_that_cannot_be_read_asks(desk: Desk, table: str, said: str) -> None:
-    incident_id = await open_incident(desk, "dials/a")
+    incident_id = await desk.open_incident("dials/a")
     async with desk.database.unit_of_work() as session:
         await session.execute(text(f'ALTER TABLE "{table}" RENAME TO elsewhere'))
 

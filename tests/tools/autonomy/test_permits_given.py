@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from memory.tables.autonomy import Freeze
-from memory.tables.healing import Incident
-from tests.fakes.gatekeeping import TURN, Desk, by_request, outcome_of
+from tests.fakes.gatekeeping import INCIDENT, TURN, Desk, by_request, outcome_of
 from tests.fakes.proof import Proof
 from tools.autonomy.ledger import RecordedAction
 from tools.autonomy.live_record import withdraw_autonomy
@@ -19,34 +18,6 @@ from tools.kit.deps import engine
 from tools.kit.errors import Conflict
 from tools.kit.gatekeeper import Intention, Proposed
 from tools.kit.operation import Warrant
-
-INCIDENT = "inc-dial"
-
-
-async def open_incident(desk: Desk, *, kind: str = "hung") -> None:
-    """Dial a hangs."""
-    at = desk.clock.now()
-    async with desk.database.unit_of_work() as session:
-        session.add(
-            Incident(
-                id=INCIDENT,
-                service="dials",
-                replica=None,
-                target="dials/a",
-                kind=kind,
-                state="open",
-                title="A dial hangs",
-                cause="",
-                explanation="",
-                evidence=[],
-                before={},
-                after={},
-                resolution="",
-                opened_at=at,
-                updated_at=at,
-                closed_at=None,
-            )
-        )
 
 
 async def heal(desk: Desk) -> Proposed:
@@ -199,7 +170,7 @@ async def test_what_changed_after_the_gates_yes_withdraws_the_action(
     desk: Desk, proof: Proof, since: Since, said: str
 ) -> None:
     await proof.earn()
-    await open_incident(desk)
+    await desk.open_incident()
     proposed = await heal(desk)
     (action,) = proposed.actions
     assert proposed.outcome == "run"
@@ -221,7 +192,7 @@ async def test_what_changed_after_the_gates_yes_withdraws_the_action(
 async def test_what_a_person_allowed_runs_whatever_the_gate_would_say(
     desk: Desk, since: Since, said: str
 ) -> None:
-    await open_incident(desk)
+    await desk.open_incident()
     proposed = await heal(desk)
     (action,) = proposed.actions
     await desk.decide(proposed.approval_id)
@@ -234,7 +205,7 @@ async def test_a_withdrawn_action_may_be_proposed_and_is_judged_anew(
     desk: Desk, proof: Proof
 ) -> None:
     await proof.earn()
-    await open_incident(desk)
+    await desk.open_incident()
     (action,) = (await heal(desk)).actions
     await frozen_since(desk, action.id)
     await outcome_of(desk.gatekeeper.drive(action.id))
