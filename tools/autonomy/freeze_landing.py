@@ -2,23 +2,18 @@
 
 import asyncio
 from collections.abc import Collection
-from datetime import datetime
 from pathlib import Path
 
 import structlog
 
-from memory import audit
 from memory.database import Database
 from memory.errors import StoreUnavailable
 from tools.autonomy import freeze_markers, freezes
-from tools.autonomy.questions import require_person
-from tools.autonomy.repository import AutonomyRepository
 from tools.autonomy.standing_lock import held
-from tools.autonomy.standing_schemas import FreezeMarker
 from tools.autonomy.standing_seal import Seal
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
-from tools.kit.errors import CapabilityError, NotFound, Unavailable
+from tools.kit.errors import CapabilityError, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -44,14 +39,7 @@ async def freeze(
         Unavailable: the database is away; it is frozen on this machine, and stored when it answers.
         OSError: the folder can't be written.
     """
-    person_id = require_person(caller)
-    marker = FreezeMarker(
-        operation=operation,
-        reason=audit.storable(reason.strip()[: freezes.MOST_REASON]),
-        person_id=person_id,
-        actor=caller.actor,
-        at=clock.now(),
-    )
+    marker = freezes.ordered(caller, operation, reason, clock)
     fresh, gone = freeze_markers.place(folder, marker, seal)
     try:
         async with database.unit_of_work() as session:
@@ -89,21 +77,9 @@ async def thaw(
         OSError: the folder can't be written.
     """
     async with held(folder):
-        try:
-            async with database.unit_of_work() as session:
-                await freezes.thaw(session, caller, operation, clock=clock)
-        except NotFound:
-            if not freeze_markers.path_of(folder, operation).exists():
-                raise
-            async with database.unit_of_work() as session:
-                await audit.append(
-                    session,
-                    at=clock.now(),
-                    actor=caller.actor,
-                    kind="autonomy.thawed",
-                    subject=operation,
-                    body={"marker": True},
-                )
+        marked = freeze_markers.path_of(folder, operation).exists()
+        async with database.unit_of_work() as session:
+            await freezes.thaw(session, caller, operation, clock=clock, marked=marked)
         freeze_markers.remove(folder, operation)
 
 
@@ -120,7 +96,16 @@ async def land(database: Database, folder: Path, seal: Seal, clock: Clock) -> Co
     async with held(folder):
         for path in await asyncio.to_thread(freeze_markers.found, folder):
             marker, problem = freeze_markers.read(path, seal, clock.now())
-            await _store(database, marker, problem, path.name, clock.now())
+            async with database.unit_of_work() as session:
+                await freezes.store(
+                    session,
+                    marker,
+                    at=clock.now(),
+                    ordered_at=marker.at.isoformat(),
+                    without_database=True,
+                    marker=path.name,
+                    problem=problem,
+                )
             if problem:
                 path.replace(path.with_name(f"refused.{path.name}"))
                 log.error("freeze.marker_unreadable", file=path.name, why=problem)
@@ -128,27 +113,3 @@ async def land(database: Database, folder: Path, seal: Seal, clock: Clock) -> Co
                 freeze_markers.remove(folder, marker.operation)
             landed.append(marker.operation)
     return landed
-
-
-async def _store(
-    database: Database, marker: FreezeMarker, problem: str, name: str, now: datetime
-) -> None:
-    async with database.unit_of_work() as session:
-        made = await AutonomyRepository(session).add_freeze(
-            marker.operation, marker.reason, marker.person_id, marker.at
-        )
-        if made:
-            await audit.append(
-                session,
-                at=now,
-                actor=marker.actor,
-                kind="autonomy.frozen",
-                subject=marker.operation,
-                body={
-                    "reason": marker.reason,
-                    "ordered_at": marker.at.isoformat(),
-                    "without_database": True,
-                    "marker": name,
-                    "problem": problem,
-                },
-            )

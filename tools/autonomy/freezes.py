@@ -1,10 +1,14 @@
 """What a person does about autonomy itself: order that an operation always asks, and lift that."""
 
+from datetime import datetime
+from typing import Any
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import audit
 from tools.autonomy.questions import require_person
 from tools.autonomy.repository import AutonomyRepository
+from tools.autonomy.standing_schemas import FreezeMarker
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
 from tools.kit.errors import Conflict, Invalid, NotFound
@@ -23,32 +27,61 @@ async def freeze(
         Invalid: no reason is given.
         Conflict: it is frozen already.
     """
-    person_id = require_person(caller)
-    said = audit.storable(reason.strip()[:MOST_REASON])
-    if not said:
+    order = ordered(caller, operation, reason, clock)
+    if not order.reason:
         raise Invalid("Say why it is frozen; everybody who is asked will read it.")
-    at = clock.now()
-    if not await AutonomyRepository(session).add_freeze(operation, said, person_id, at):
+    if not await store(session, order, at=order.at):
         raise Conflict(f"{operation} is frozen already.")
-    await audit.append(
-        session,
-        at=at,
+
+
+def ordered(caller: Caller, operation: str, reason: str, clock: Clock) -> FreezeMarker:
+    """A person's order as it is kept.
+
+    Raises:
+        Forbidden: no person, or no access to the fleet.
+    """
+    return FreezeMarker(
+        operation=operation,
+        reason=audit.storable(reason.strip()[:MOST_REASON]),
+        person_id=require_person(caller),
         actor=caller.actor,
-        kind="autonomy.frozen",
-        subject=operation,
-        body={"reason": said},
+        at=clock.now(),
     )
 
 
-async def thaw(session: AsyncSession, caller: Caller, operation: str, *, clock: Clock) -> None:
+async def store(
+    session: AsyncSession, order: FreezeMarker, *, at: datetime, **details: Any
+) -> bool:
+    """Write *order* and its audit row, with *details*; False, and no row, if frozen already."""
+    made = await AutonomyRepository(session).add_freeze(
+        order.operation, order.reason, order.person_id, order.at
+    )
+    if made:
+        await audit.append(
+            session,
+            at=at,
+            actor=order.actor,
+            kind="autonomy.frozen",
+            subject=order.operation,
+            body={"reason": order.reason, **details},
+        )
+    return made
+
+
+async def thaw(
+    session: AsyncSession, caller: Caller, operation: str, *, clock: Clock, marked: bool = False
+) -> None:
     """A person lifts a freeze; what the gate then allows still depends on evidence.
+
+    Where it is *marked*, a marker on disk freezes it too, and it may be that alone which is lifted.
 
     Raises:
         Forbidden: no person, or no access to the fleet.
         NotFound: *operation* isn't frozen by its name.
     """
     require_person(caller)
-    if not await AutonomyRepository(session).remove_freeze(operation):
+    stored = await AutonomyRepository(session).remove_freeze(operation)
+    if not stored and not marked:
         raise NotFound(f"{operation} isn't frozen.")
     await audit.append(
         session,
@@ -56,7 +89,7 @@ async def thaw(session: AsyncSession, caller: Caller, operation: str, *, clock: 
         actor=caller.actor,
         kind="autonomy.thawed",
         subject=operation,
-        body={},
+        body={} if stored else {"marker": True},
     )
 
 

@@ -77,8 +77,13 @@ async def test_frozen_without_the_database_nothing_is_done_and_it_becomes_a_free
         query = select(AuditEntry).where(AuditEntry.kind == "autonomy.frozen")
         entry = (await session.scalars(query)).one()
     assert entry.actor == outpost.staff.actor
-    assert entry.body["reason"] == "exams"
-    assert entry.body["ordered_at"] == outpost.clock.now().isoformat()
+    assert entry.body == {
+        "reason": "exams",
+        "ordered_at": outpost.clock.now().isoformat(),
+        "without_database": True,
+        "marker": "freeze-all.json" if operation == "*" else f"freeze-{operation}.json",
+        "problem": "",
+    }
     assert not outpost.hands.owes
     assert await land(outpost) == []
     await outpost.renew()
@@ -157,3 +162,7 @@ async def test_thawing_lifts_row_and_marker_and_without_the_database_nothing(
     await freeze_without_database(outpost, RESTART)
     await thaw(outpost.database)
     assert not freeze_markers.there_are(outpost.path)
+    async with outpost.database.unit_of_work() as session:
+        query = select(AuditEntry.body).where(AuditEntry.kind == "autonomy.thawed")
+        lifted = (await session.scalars(query.order_by(AuditEntry.seq))).all()
+    assert lifted == [{}, {"marker": True}]
