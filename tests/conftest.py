@@ -20,6 +20,7 @@ from memory.embedded_postgres import EmbeddedPostgres
 from memory.ids import new_id
 from memory.tables.identity import TenantRecord
 from memory.upgrade import upgrade
+from tests.fakes import run_folder
 from tests.fakes.clock import FakeClock
 from tests.fakes.embedded import TENANT_ID, start_postgres, stop_postgres, wait_until_up
 from tools.kit.deps import Caller
@@ -43,10 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
     A clone of a database took 0.03 s of a processor there and 0.3 s on a disk, and every test that
     asks for a database makes one or two.
     """
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
-    if roomy and "TMPDIR" not in os.environ:
-        folder = Path(tempfile.mkdtemp(prefix="t-", dir=MEMORY))  # short, for paths of sockets
-        folder.chmod(0o711)  # a server's own user must pass through
+    if "TMPDIR" in os.environ or not MEMORY.is_dir():
+        return
+    run_folder.remove_left_behind(MEMORY)
+    roomy = shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    if roomy and (folder := run_folder.make(MEMORY)):
         os.environ["TMPDIR"] = str(folder)
         tempfile.tempdir = None
         config.stash[IN_MEMORY] = folder
