@@ -15,6 +15,7 @@ from server.exits import Exit, Refusal
 from tools.autonomy import freeze_markers
 from tools.autonomy.freezes import MOST_REASON
 from tools.autonomy.policy import CHANGE_FREEZE
+from tools.autonomy.standing_lock import alone
 from tools.autonomy.standing_schemas import FreezeMarker
 from tools.autonomy.standing_seal import home_seal
 from tools.catalogue import build_operations
@@ -150,7 +151,8 @@ def _freeze_here(settings: Settings, operation: str, reason: str, *, as_json: bo
         at=datetime.now(UTC),
     )
     seal = home_seal(settings.paths.standing)
-    fresh, removed = freeze_markers.place(settings.paths.standing, marker, seal)
+    with alone(settings.paths.standing):
+        fresh, removed = freeze_markers.place(settings.paths.standing, marker, seal)
     if as_json:
         done = {"operation": operation, "state": "frozen here", "removed": removed, "new": fresh}
         print_json(done)

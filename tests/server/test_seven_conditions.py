@@ -86,7 +86,8 @@ async def frozen(proven: Proven, _: pytest.MonkeyPatch) -> Proposed:
     await proven.gate.earn()
     async with proven.gate.database.unit_of_work() as session:
         await freezes.freeze(
-            session, proven.staff, OPERATION, reason="launch week", clock=proven.gate.clock
+            session,
+            freezes.ordered(proven.staff, OPERATION, reason="launch week", clock=proven.gate.clock),
         )
     return await proven.propose()
 

@@ -10,6 +10,7 @@ from memory.database import Database
 from memory.errors import StoreUnavailable
 from tools.autonomy import freeze_markers, freezes
 from tools.autonomy.standing_lock import held
+from tools.autonomy.standing_schemas import FreezeMarker
 from tools.autonomy.standing_seal import Seal
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
@@ -39,11 +40,12 @@ async def freeze(
         Unavailable: the database is away; it is frozen on this machine, and stored when it answers.
         OSError: the folder can't be written.
     """
-    marker = freezes.ordered(caller, operation, reason, clock)
-    fresh, gone = freeze_markers.place(folder, marker, seal)
+    order = freezes.ordered(caller, operation, reason=reason, clock=clock)
+    async with held(folder):
+        fresh, gone = freeze_markers.place(folder, order, seal)
     try:
         async with database.unit_of_work() as session:
-            await freezes.freeze(session, caller, operation, reason=reason, clock=clock)
+            await freezes.freeze(session, order)
     except StoreUnavailable as error:
         raise Unavailable(
             f"The database is away. {operation} is frozen on this machine: {gone} standing permits "
@@ -51,16 +53,17 @@ async def freeze(
             "everywhere when the database answers."
         ) from error
     except CapabilityError:
-        if not fresh:
-            raise
-        async with held(folder):
-            brought_in = not freeze_markers.remove(folder, operation)
-        if not brought_in:
-            raise
-        return gone  # the healer stored the marker in this moment, and that is what was found
-    async with held(folder):
-        freeze_markers.remove(folder, operation)
+        if fresh:
+            await _take_off(folder, order)
+        raise
+    await _take_off(folder, order)
     return gone
+
+
+async def _take_off(folder: Path, order: FreezeMarker) -> None:
+    async with held(folder):
+        if freeze_markers.is_of(folder, order):
+            freeze_markers.remove(folder, order.operation)
 
 
 async def thaw(
@@ -77,7 +80,7 @@ async def thaw(
         OSError: the folder can't be written.
     """
     async with held(folder):
-        marked = freeze_markers.path_of(folder, operation).exists()
+        marked = freeze_markers.is_placed(folder, operation)
         async with database.unit_of_work() as session:
             await freezes.thaw(session, caller, operation, clock=clock, marked=marked)
         freeze_markers.remove(folder, operation)

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from tools.autonomy.policy import CHANGE_FREEZE
 from tools.autonomy.standing_folder import replace, sync, take_back_held
-from tools.autonomy.standing_lock import alone
 from tools.autonomy.standing_schemas import FreezeMarker
 from tools.autonomy.standing_seal import Seal, Unsealed
 
@@ -54,32 +53,43 @@ def place(folder: Path, marker: FreezeMarker, seal: Seal | None) -> tuple[bool, 
     """Freeze on this machine: whether the marker is new, and how many permits were taken back.
 
     Without a *seal* it is kept as it is; it freezes as well, and its reason is told as unproven.
+    Call under the folder's lock.
 
     Raises:
         OSError: the disk refuses.
     """
     content = marker.model_dump(mode="json")
-    path = path_of(folder, marker.operation)
-    with alone(folder):
-        fresh = not path.exists()
-        if fresh:
-            sealed = content if seal is None else seal.close(content)
-            replace(folder, path.name, json.dumps(sealed, sort_keys=True).encode())
-        return fresh, take_back_held(folder, marker.operation)
+    fresh = not is_placed(folder, marker.operation)
+    if fresh:
+        sealed = content if seal is None else seal.close(content)
+        name = path_of(folder, marker.operation).name
+        replace(folder, name, json.dumps(sealed, sort_keys=True).encode())
+    return fresh, take_back_held(folder, marker.operation)
 
 
-def remove(folder: Path, operation: str) -> bool:
-    """Remove the marker of *operation*; whether there was one. Call under the folder's lock.
+def is_placed(folder: Path, operation: str) -> bool:
+    """Whether there is a marker of *operation*; it may be no name that a file could have."""
+    return path_of(folder, operation) in found(folder)
+
+
+def is_of(folder: Path, order: FreezeMarker) -> bool:
+    """Whether the marker of the order's operation was placed for *order*."""
+    try:
+        placed = json.loads(path_of(folder, order.operation).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(placed, dict) and order.model_dump(mode="json").items() <= placed.items()
+
+
+def remove(folder: Path, operation: str) -> None:
+    """Remove the marker of *operation*, if there is one. Call under the folder's lock.
 
     Raises:
         OSError: the disk refuses.
     """
-    path = path_of(folder, operation)
-    there = path.exists()
-    if there:
-        path.unlink(missing_ok=True)
+    if is_placed(folder, operation):
+        path_of(folder, operation).unlink(missing_ok=True)
         sync(folder)
-    return there
 
 
 def read(path: Path, seal: Seal, now: datetime) -> tuple[FreezeMarker, str]:

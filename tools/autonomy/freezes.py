@@ -17,35 +17,37 @@ MOST_REASON = 1000
 """Characters kept of the reason."""
 
 
-async def freeze(
-    session: AsyncSession, caller: Caller, operation: str, *, reason: str, clock: Clock
-) -> None:
-    """A person orders that *operation* (`*` for all of them) always asks, from now on.
+async def freeze(session: AsyncSession, order: FreezeMarker) -> None:
+    """A person orders that an operation (`*` for all of them) always asks, from now on.
+
+    The same order twice is one: the healer may have brought its marker in meanwhile.
 
     Raises:
-        Forbidden: no person, or no access to the fleet.
-        Invalid: no reason is given.
-        Conflict: it is frozen already.
+        Conflict: it is frozen already, by another order.
     """
-    order = ordered(caller, operation, reason, clock)
-    if not order.reason:
-        raise Invalid("Say why it is frozen; everybody who is asked will read it.")
-    if not await store(session, order, at=order.at):
-        raise Conflict(f"{operation} is frozen already.")
+    if await store(session, order, at=order.at):
+        return
+    frozen = await AutonomyRepository(session).freezes()
+    if not any(
+        (one.operation, one.person_id, one.at) == (order.operation, order.person_id, order.at)
+        for one in frozen
+    ):
+        raise Conflict(f"{order.operation} is frozen already.")
 
 
-def ordered(caller: Caller, operation: str, reason: str, clock: Clock) -> FreezeMarker:
+def ordered(caller: Caller, operation: str, *, reason: str, clock: Clock) -> FreezeMarker:
     """A person's order as it is kept.
 
     Raises:
         Forbidden: no person, or no access to the fleet.
+        Invalid: no reason is given.
     """
+    person_id = require_person(caller)
+    said = audit.storable(reason.strip()[:MOST_REASON])
+    if not said:
+        raise Invalid("Say why it is frozen; everybody who is asked will read it.")
     return FreezeMarker(
-        operation=operation,
-        reason=audit.storable(reason.strip()[:MOST_REASON]),
-        person_id=require_person(caller),
-        actor=caller.actor,
-        at=clock.now(),
+        operation=operation, reason=said, person_id=person_id, actor=caller.actor, at=clock.now()
     )
 
 

@@ -105,7 +105,8 @@ class Place:
             if frozen:
                 caller = self.doors.caller("bert")
                 await freezes.freeze(
-                    session, caller, operation, reason="Exams.", clock=SystemClock()
+                    session,
+                    freezes.ordered(caller, operation, reason="Exams.", clock=SystemClock()),
                 )
 
     async def run(self, suite: str) -> str:

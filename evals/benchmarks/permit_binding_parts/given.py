@@ -149,7 +149,7 @@ async def frozen_between(repairs: Repairs) -> None:
     await repairs.propose()
     gate = repairs.gate
     async with gate.database.unit_of_work() as session:
-        await freezes.freeze(session, STAFF, "*", reason="exams", clock=gate.clock)
+        await freezes.freeze(session, freezes.ordered(STAFF, "*", reason="exams", clock=gate.clock))
     await repairs.drive()
 
 

@@ -80,7 +80,8 @@ async def levels(desk: Desk) -> list[OperationView]:
 async def freeze(desk: Desk, operation: str, reason: str, caller: Caller | None = None) -> None:
     async with desk.database.unit_of_work() as session:
         await freezes.freeze(
-            session, caller or desk.staff, operation, reason=reason, clock=desk.clock
+            session,
+            freezes.ordered(caller or desk.staff, operation, reason=reason, clock=desk.clock),
         )
 
 
@@ -90,6 +91,7 @@ async def test_a_person_freezes_and_thaws(desk: Desk) -> None:
     }
     await freeze(desk, TURN, "launch week")
     frozen = await desk.propose(by_request("a"))
+    desk.clock.advance(seconds=1)
     with pytest.raises(Conflict, match="frozen already"):
         await freeze(desk, TURN, "twice")
     with pytest.raises(Invalid, match="Say why"):

@@ -1,5 +1,7 @@
 """A freeze holds from the first moment, with the database and without it."""
 
+import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from memory.tables.autonomy import AuditEntry, Freeze
 from tests.fakes.clock import FakeClock
 from tests.fakes.outpost import RESTART, Outpost
 from tools.autonomy import freeze_landing, freeze_markers, freezes
+from tools.autonomy.standing_lock import held
 from tools.kit.deps import Caller
 from tools.kit.errors import Conflict, NotFound, Unavailable
 
@@ -111,9 +114,55 @@ async def test_while_the_row_is_stored_no_permit_is_left_and_none_is_issued(
 
 async def test_refused_because_it_is_frozen_already_it_leaves_no_marker(outpost: Outpost) -> None:
     await freeze(outpost)
+    outpost.clock.advance(seconds=1)
     with pytest.raises(Conflict):
         await freeze(outpost)
     assert not freeze_markers.there_are(outpost.path)
+
+
+async def test_of_many_who_freeze_at_once_one_did(outpost: Outpost) -> None:
+    async def order(number: int) -> object:
+        outpost.clock.advance(seconds=1)
+        return await freeze(outpost, RESTART)
+
+    answers = await asyncio.gather(*map(order, range(20)), return_exceptions=True)
+
+    assert Counter(type(answer) for answer in answers) == {int: 1, Conflict: 19}
+    assert await stored(outpost) == [(RESTART, outpost.staff.person_id)]
+    assert not freeze_markers.there_are(outpost.path)
+
+
+async def test_an_order_that_the_healer_brought_in_meanwhile_is_done(
+    outpost: Outpost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = freezes.freeze
+
+    async def slowly(*given: object) -> None:
+        assert await land(outpost) == [RESTART]
+        await true(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(freezes, "freeze", slowly)
+    await freeze(outpost, RESTART)
+    assert await stored(outpost) == [(RESTART, outpost.staff.person_id)]
+
+
+async def test_freezing_waits_for_who_holds_the_folder_and_stops_nobody_else(
+    outpost: Outpost,
+) -> None:
+    async with held(outpost.path):
+        freezing = asyncio.create_task(freeze(outpost, RESTART))
+        await asyncio.wait({freezing}, timeout=0.1)
+        assert not freezing.done()
+    await freezing
+    assert await stored(outpost) == [(RESTART, outpost.staff.person_id)]
+
+
+@pytest.mark.parametrize("operation", ["x" * 300, "../known", "known/../../x", ""])
+async def test_what_no_operation_is_called_is_not_frozen(outpost: Outpost, operation: str) -> None:
+    with pytest.raises(NotFound):
+        await freeze_landing.thaw(
+            outpost.database, outpost.path, outpost.staff, operation, clock=outpost.clock
+        )
 
 
 @pytest.mark.parametrize(

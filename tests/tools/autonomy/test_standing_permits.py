@@ -147,7 +147,8 @@ async def test_a_freeze_takes_every_permit_of_its_operation(outpost: Outpost) ->
     await outpost.permitted()
     async with outpost.database.unit_of_work() as session:
         await freezes.freeze(
-            session, outpost.staff, RESTART, reason="a release", clock=outpost.clock
+            session,
+            freezes.ordered(outpost.staff, RESTART, reason="a release", clock=outpost.clock),
         )
     assert take_back(outpost.path, operation=RESTART) == 1
     assert outpost.permits == []
@@ -164,7 +165,10 @@ async def test_a_change_freeze_stops_all_of_them(outpost: Outpost) -> None:
     await outpost.give()
     async with outpost.database.unit_of_work() as session:
         await freezes.freeze(
-            session, outpost.staff, policy.CHANGE_FREEZE, reason="holidays", clock=outpost.clock
+            session,
+            freezes.ordered(
+                outpost.staff, policy.CHANGE_FREEZE, reason="holidays", clock=outpost.clock
+            ),
         )
     await outpost.renew()
     assert outpost.permits == []
