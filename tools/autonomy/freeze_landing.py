@@ -14,7 +14,7 @@ from tools.autonomy.standing_schemas import FreezeMarker
 from tools.autonomy.standing_seal import Seal
 from tools.kit.clock import Clock
 from tools.kit.deps import Caller
-from tools.kit.errors import CapabilityError, Unavailable
+from tools.kit.errors import Conflict, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -52,18 +52,21 @@ async def freeze(
             "were taken back and the healer does nothing of it without asking. It becomes a freeze "
             "everywhere when the database answers."
         ) from error
-    except CapabilityError:
-        if fresh:
-            await _take_off(folder, order)
-        raise
+    except Conflict:
+        if not fresh or await _take_off(folder, order):
+            raise
+        return gone  # the healer stored the marker in this moment, and that is what was found
     await _take_off(folder, order)
     return gone
 
 
-async def _take_off(folder: Path, order: FreezeMarker) -> None:
+async def _take_off(folder: Path, order: FreezeMarker) -> bool:
+    """Remove the marker of *order*; whether it was there still."""
     async with held(folder):
-        if freeze_markers.is_of(folder, order):
+        there = freeze_markers.is_of(folder, order)
+        if there:
             freeze_markers.remove(folder, order.operation)
+        return there
 
 
 async def thaw(

@@ -20,18 +20,10 @@ MOST_REASON = 1000
 async def freeze(session: AsyncSession, order: FreezeMarker) -> None:
     """A person orders that an operation (`*` for all of them) always asks, from now on.
 
-    The same order twice is one: the healer may have brought its marker in meanwhile.
-
     Raises:
-        Conflict: it is frozen already, by another order.
+        Conflict: it is frozen already.
     """
-    if await store(session, order, at=order.at):
-        return
-    frozen = await AutonomyRepository(session).freezes()
-    if not any(
-        (one.operation, one.person_id, one.at) == (order.operation, order.person_id, order.at)
-        for one in frozen
-    ):
+    if not await store(session, order, at=order.at):
         raise Conflict(f"{order.operation} is frozen already.")
 
 

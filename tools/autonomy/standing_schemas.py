@@ -3,6 +3,9 @@
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import Field
+
+from memory.ids import new_id
 from tools.kit.operation import Value
 
 BasisKind = Literal["approval", "evidence"]
@@ -55,6 +58,8 @@ class FreezeMarker(Value):
     """Who ordered it; of the machine's own account where nobody could be asked who they are."""
     actor: str
     at: datetime
+    id: str = Field(default_factory=lambda: new_id("frz"))
+    """Tells it from any other order in the same words."""
 
 
 class Effect(Value):

@@ -114,18 +114,15 @@ async def test_while_the_row_is_stored_no_permit_is_left_and_none_is_issued(
 
 async def test_refused_because_it_is_frozen_already_it_leaves_no_marker(outpost: Outpost) -> None:
     await freeze(outpost)
-    outpost.clock.advance(seconds=1)
     with pytest.raises(Conflict):
         await freeze(outpost)
     assert not freeze_markers.there_are(outpost.path)
 
 
 async def test_of_many_who_freeze_at_once_one_did(outpost: Outpost) -> None:
-    async def order(number: int) -> object:
-        outpost.clock.advance(seconds=1)
-        return await freeze(outpost, RESTART)
-
-    answers = await asyncio.gather(*map(order, range(20)), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(freeze(outpost, RESTART) for _ in range(20)), return_exceptions=True
+    )
 
     assert Counter(type(answer) for answer in answers) == {int: 1, Conflict: 19}
     assert await stored(outpost) == [(RESTART, outpost.staff.person_id)]
