@@ -34,8 +34,8 @@ from tools.kit.clock import SystemClock
 
 EVERY = 0.2
 """Seconds between two requests: as often as some fifty people at work ask."""
-QUIET = 10.0
-"""Seconds of a quiet time."""
+QUIET = 20.0
+"""Seconds of a quiet time: a 99th percentile of fewer requests is one or two slow ones."""
 DISTURBED = 45.0
 """Seconds of a disturbed time."""
 
